@@ -169,7 +169,12 @@ for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
   const message = protobuf[name];
   if (!message || messages[name]) continue;
   messages[name] = message;
-  for (const field of Object.values(message)) pending.push(...[field.type ?? [], field.map ?? []].flat());
+  // A type is named within its own package, or whole (with a dot before it in maps).
+  const home = name.slice(0, name.lastIndexOf('.') + 1);
+  for (const field of Object.values(message)) {
+    for (const type of [field.type ?? [], field.map ?? []].flat())
+      pending.push(`${home}${type}`, type.replace(/^\./, ''));
+  }
 }
 writeFileSync(
   'src/apiserver/generated/protobuf.json',
