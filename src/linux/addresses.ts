@@ -1,0 +1,85 @@
+// Addresses of interfaces through rtnetlink (linux/if_addr.h).
+import { asIp, type Family, familyOf, formatIp, type Ip, ipToBigInt } from '../net/address.ts';
+import { attribute, flag, isGone, type Message, type Netlink, parseAttributes, u32 } from './netlink.ts';
+
+export const RTM_NEWADDR = 20;
+export const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
+const IFA = { address: 1, local: 2, flags: 8 };
+const IFA_F_NODAD = 2;
+const AF = { IPv4: 2, IPv6: 10 } as const;
+
+/** The number of an address family in the kernel's messages. */
+export const addressFamily = (family: Family): number => AF[family];
+
+/** An address on an interface, with the length of its network's prefix. */
+export interface InterfaceAddress {
+  /** The interface's index. */
+  readonly link: number;
+  readonly address: Ip;
+  readonly prefix: number;
+}
+
+/** The bytes of an address in network order. */
+export function ipBytes(address: Ip): Buffer {
+  const hex = ipToBigInt(address).toString(16);
+  return Buffer.from(hex.padStart(familyOf(address) === 'IPv4' ? 8 : 32, '0'), 'hex');
+}
+
+export function ipFromBytes(bytes: Buffer): Ip {
+  if (bytes.length === 4) return asIp(bytes.join('.'));
+  return formatIp(BigInt(`0x${bytes.toString('hex')}`), 'IPv6');
+}
+
+function request(entry: InterfaceAddress): { body: Buffer; attributes: Buffer[] } {
+  const body = Buffer.alloc(8);
+  body.writeUInt8(addressFamily(familyOf(entry.address)), 0);
+  body.writeUInt8(entry.prefix, 1);
+  body.writeUInt32LE(entry.link, 4);
+  const bytes = ipBytes(entry.address);
+  return { body, attributes: [attribute(IFA.local, bytes), attribute(IFA.address, bytes)] };
+}
+
+/**
+ * Gives an interface an address; does nothing where it has it. Duplicate address detection is off for IPv6: addresses
+ * come from one allocator, and detection would hold each pod back for a second.
+ */
+export function replaceAddress(nl: Netlink, entry: InterfaceAddress): void {
+  const { body, attributes } = request(entry);
+  const noDad = familyOf(entry.address) === 'IPv6' ? [u32(IFA.flags, IFA_F_NODAD)] : [];
+  nl.request({
+    type: RTM_NEWADDR,
+    flags: flag.create | flag.replace,
+    body,
+    attributes: [...attributes, ...noDad],
+    what: `giving the address ${entry.address}/${entry.prefix} to the interface number ${entry.link}`,
+  });
+}
+
+/** Takes an address from an interface. False where it was not there. */
+export function deleteAddress(nl: Netlink, entry: InterfaceAddress): boolean {
+  try {
+    const what = `taking the address ${entry.address} from the interface number ${entry.link}`;
+    nl.request({ type: RTM_DELADDR, ...request(entry), what });
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** All addresses of the namespace, of both families, or of one interface (by index). */
+export function listAddresses(nl: Netlink, link?: number): InterfaceAddress[] {
+  const answers = nl.dump({ type: RTM_GETADDR, body: Buffer.alloc(8), what: 'listing the addresses' });
+  const all = answers.flatMap((message) => parseAddress(message) ?? []);
+  return link === undefined ? all : all.filter((entry) => entry.link === link);
+}
+
+/** The address of an RTM_NEWADDR or RTM_DELADDR message; undefined for other families than IP. */
+export function parseAddress(message: Message): InterfaceAddress | undefined {
+  const found = parseAttributes(message.body.subarray(8));
+  // On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL, where present, is the interface's own.
+  const bytes = found.get(IFA.local) ?? found.get(IFA.address);
+  if (bytes?.length !== 4 && bytes?.length !== 16) return undefined;
+  return { link: message.body.readUInt32LE(4), prefix: message.body.readUInt8(1), address: ipFromBytes(bytes) };
+}

@@ -1,0 +1,201 @@
+// Netlink: the message format (RFC 3549, linux/netlink.h), and a socket for short synchronous exchanges.
+import { closeSync } from 'node:fs';
+import * as libc from './libc.ts';
+import { inNetns, type NetnsRef } from './netns.ts';
+
+/** Flags of a request (linux/netlink.h). */
+export const flag = { request: 1, ack: 4, dump: 0x300, replace: 0x100, exclusive: 0x200, create: 0x400, append: 0x800 };
+
+const headerLength = 16;
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+const NLA_F_NESTED = 0x8000;
+const NLA_TYPE_MASK = 0x3fff;
+const align = (length: number): number => (length + 3) & ~3;
+
+/** An attribute as it travels: length, type, payload, padding to four bytes. */
+export function attribute(type: number, payload: Buffer): Buffer {
+  const out = Buffer.alloc(align(4 + payload.length));
+  out.writeUInt16LE(4 + payload.length, 0);
+  out.writeUInt16LE(type, 2);
+  payload.copy(out, 4);
+  return out;
+}
+
+export function u8(type: number, value: number): Buffer {
+  return attribute(type, Buffer.from([value]));
+}
+
+export function u16(type: number, value: number): Buffer {
+  const payload = Buffer.alloc(2);
+  payload.writeUInt16LE(value);
+  return attribute(type, payload);
+}
+
+export function u32(type: number, value: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32LE(value >>> 0);
+  return attribute(type, payload);
+}
+
+/** Text with its terminating zero. */
+export function text(type: number, value: string): Buffer {
+  return attribute(type, Buffer.from(`${value}\0`));
+}
+
+export function nested(type: number, attributes: readonly Buffer[]): Buffer {
+  return attribute(type | NLA_F_NESTED, Buffer.concat(attributes));
+}
+
+/** The attributes in a payload by their type (the last of each type wins, as in the kernel). */
+export function parseAttributes(payload: Buffer): Map<number, Buffer> {
+  const found = new Map<number, Buffer>();
+  for (let at = 0; at + 4 <= payload.length; ) {
+    const length = payload.readUInt16LE(at);
+    if (length < 4 || at + length > payload.length) break;
+    found.set(payload.readUInt16LE(at + 2) & NLA_TYPE_MASK, payload.subarray(at + 4, at + length));
+    at += align(length);
+  }
+  return found;
+}
+
+/** The text of an attribute, without its terminating zero. */
+export function readText(payload: Buffer | undefined): string | undefined {
+  if (payload === undefined) return undefined;
+  const end = payload.indexOf(0);
+  return payload.toString('utf8', 0, end < 0 ? payload.length : end);
+}
+
+/** A message that came from the kernel: its type, and what follows the header. */
+export interface Message {
+  readonly type: number;
+  readonly sequence: number;
+  readonly body: Buffer;
+}
+
+/** Takes a datagram apart into its messages; what is cut off at the end is left out. */
+export function parseMessages(datagram: Buffer): Message[] {
+  const messages: Message[] = [];
+  for (let at = 0; at + headerLength <= datagram.length; ) {
+    const length = datagram.readUInt32LE(at);
+    if (length < headerLength || at + length > datagram.length) break;
+    messages.push({
+      type: datagram.readUInt16LE(at + 4),
+      sequence: datagram.readUInt32LE(at + 8),
+      body: datagram.subarray(at + headerLength, at + length),
+    });
+    at += align(length);
+  }
+  return messages;
+}
+
+/** A request: its type, flags besides `request`, the fixed part of its family, and attributes. */
+export interface Request {
+  readonly type: number;
+  readonly flags?: number;
+  readonly body: Buffer;
+  readonly attributes?: readonly Buffer[];
+  /** What it does, for the error's text: `adding the route 10.1.0.0/16`. */
+  readonly what: string;
+}
+
+export function encodeRequest(request: Request, flags: number, sequence: number): Buffer {
+  const payload = Buffer.concat([request.body, ...(request.attributes ?? [])]);
+  const header = Buffer.alloc(headerLength);
+  header.writeUInt32LE(headerLength + payload.length, 0);
+  header.writeUInt16LE(request.type, 4);
+  header.writeUInt16LE(flags | flag.request | (request.flags ?? 0), 6);
+  header.writeUInt32LE(sequence, 8);
+  return Buffer.concat([header, payload]);
+}
+
+/** The kernel's refusal of a request; `message` has the kernel's own explanation where it gives one. */
+export class NetlinkError extends libc.SystemCallError {
+  constructor(what: string, errno: number, explanation: string | undefined) {
+    super(explanation === undefined ? what : `${what}: ${explanation}`, errno);
+  }
+}
+
+/**
+ * A netlink socket. It belongs to the namespace in which it was opened and goes on speaking to that one. The kernel
+ * answers rtnetlink requests while they are sent, so an exchange never waits for anything but the kernel's own work.
+ */
+export class Netlink implements Disposable {
+  readonly fd: number;
+  #sequence = 0;
+  #open = true;
+
+  /** Opens a socket in a namespace (in the calling thread's own where none is given); protocol 0 is NETLINK_ROUTE. */
+  static open(netns?: NetnsRef, protocol = 0): Netlink {
+    const open = (): Netlink => new Netlink(protocol);
+    return netns === undefined ? open() : inNetns(netns, open);
+  }
+
+  private constructor(protocol: number) {
+    this.fd = libc.netlinkSocket(protocol);
+    libc.setNetlinkOption(this.fd, 11 /* NETLINK_EXT_ACK */, 1);
+    libc.setNetlinkOption(this.fd, 10 /* NETLINK_CAP_ACK */, 1);
+  }
+
+  close(): void {
+    if (this.#open) closeSync(this.fd);
+    this.#open = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Sends a request and returns when the kernel has done it. Throws NetlinkError with the kernel's errno. */
+  request(request: Request): void {
+    this.#exchange(request, flag.ack, () => {});
+  }
+
+  /** Asks for one object: the answer's messages. Throws NetlinkError (ENODEV, ESRCH …) where there is none. */
+  query(request: Request): Message[] {
+    const answers: Message[] = [];
+    this.#exchange(request, flag.ack, (message) => answers.push(message));
+    return answers;
+  }
+
+  /** Asks for all objects of a kind: one message each. */
+  dump(request: Request): Message[] {
+    const answers: Message[] = [];
+    this.#exchange(request, flag.dump, (message) => answers.push(message));
+    return answers;
+  }
+
+  #exchange(request: Request, flags: number, each: (message: Message) => void): void {
+    const sequence = ++this.#sequence;
+    libc.send(this.fd, encodeRequest(request, flags, sequence));
+    for (;;) {
+      const length = libc.receive(this.fd, receiveBuffer);
+      if (length === undefined) throw new Error(`${request.what}: the kernel gave no answer`);
+      for (const message of parseMessages(Buffer.from(receiveBuffer.subarray(0, length)))) {
+        if (message.sequence !== sequence) continue;
+        if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
+          throwRefusal(message, request.what);
+          return;
+        }
+        each(message);
+      }
+    }
+  }
+}
+
+/** One buffer for all sockets: exchanges are synchronous. A datagram of a dump is at most 32 KB. */
+const receiveBuffer = Buffer.alloc(64 * 1024);
+
+/** Throws where the message that ends an exchange carries an errno. */
+function throwRefusal(message: Message, what: string): void {
+  const errno = message.body.length >= 4 ? -message.body.readInt32LE(0) : 0;
+  if (errno <= 0) return;
+  // With NETLINK_CAP_ACK an error carries the failed request's header alone; then the kernel's explanation.
+  const explanation =
+    message.type === NLMSG_ERROR ? parseAttributes(message.body.subarray(4 + headerLength)).get(1) : undefined;
+  throw new NetlinkError(what, errno, readText(explanation));
+}
+
+export function isGone(error: unknown): boolean {
+  return libc.failedWith(error, 'ENODEV', 'ESRCH', 'ENOENT', 'EADDRNOTAVAIL', 'ENXIO');
+}
