@@ -1,0 +1,199 @@
+// One nftables table that is ours: what it shall hold, what it holds, and the smallest change from one to the other.
+import type { Chain, Change, Element, ElementText, SetDefinition, TableName } from './nft.ts';
+import type { Nft } from './nft-run.ts';
+
+/** What never changes in a table: its sets and maps, and the chains that are always there. */
+export interface TableSchema extends TableName {
+  readonly sets: readonly SetDefinition[];
+  readonly chains: readonly Chain[];
+}
+
+/** What an object adds to a table. Equal chain names must mean equal rules. */
+export interface Contribution {
+  readonly chains: readonly Chain[];
+  readonly elements: readonly Element[];
+}
+
+/** An element that one or several owners want, and what the kernel holds for it. */
+interface Slot {
+  readonly set: string;
+  readonly key: ElementText;
+  /** By owner. Where several want different values, the first owner by name has it. */
+  readonly claims: Map<string, Element>;
+  applied: Element | undefined;
+}
+
+/**
+ * The desired and the applied state of one table. Owners (objects of the API) set what they contribute; `apply` writes
+ * the difference in one transaction and never reads the kernel. Chains that a contribution brought stay when nobody
+ * needs them any more: kernels before 6.2 refuse to delete a chain in the transaction that drops its last reference.
+ */
+export class NftTable {
+  readonly #schema: TableSchema;
+  readonly #nft: Nft;
+  readonly #slots = new Map<string, Slot>();
+  readonly #owners = new Map<string, readonly Slot[]>();
+  readonly #changed = new Set<Slot>();
+  readonly #chains = new Map<string, Chain>();
+  readonly #newChains = new Set<Chain>();
+  #written = false;
+  #outline: string | undefined;
+
+  constructor(schema: TableSchema, nft: Nft) {
+    this.#schema = schema;
+    this.#nft = nft;
+  }
+
+  /** Replaces what the owner contributes; an undefined contribution takes it away. */
+  set(owner: string, contribution: Contribution | undefined): void {
+    const before = this.#owners.get(owner) ?? [];
+    const now = (contribution?.elements ?? []).map((element) => this.#claim(owner, element));
+    const kept = new Set(now);
+    for (const slot of before) {
+      if (kept.has(slot)) continue;
+      slot.claims.delete(owner);
+      this.#changed.add(slot);
+    }
+    if (now.length === 0) this.#owners.delete(owner);
+    else this.#owners.set(owner, now);
+    for (const chain of contribution?.chains ?? []) {
+      if (this.#chains.has(chain.name)) continue;
+      this.#chains.set(chain.name, chain);
+      this.#newChains.add(chain);
+    }
+  }
+
+  #claim(owner: string, element: Element): Slot {
+    const id = `${element.set} ${element.key}`;
+    let slot = this.#slots.get(id);
+    if (slot === undefined) {
+      slot = { set: element.set, key: element.key, claims: new Map(), applied: undefined };
+      this.#slots.set(id, slot);
+    }
+    slot.claims.set(owner, element);
+    this.#changed.add(slot);
+    return slot;
+  }
+
+  /** How many elements the table shall hold, the dynamic ones not counted. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Forgets what the kernel holds: the next `apply` writes everything. */
+  invalidate(): void {
+    this.#written = false;
+  }
+
+  /**
+   * Writes what changed since the last time. After an error the kernel is as it was before and the next call writes
+   * everything. Returns how many elements were written.
+   */
+  async apply(): Promise<number> {
+    const change = this.#written ? this.#difference() : this.#everything(await this.#remembered());
+    if (change === undefined) return 0;
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    this.#newChains.clear();
+    const winners = new Map(changed.map((slot) => [slot, winner(slot)]));
+    const replacing = change.replace !== undefined;
+    try {
+      await this.#nft.commit(this.#schema, change);
+    } catch (error) {
+      this.#written = false;
+      throw error;
+    }
+    this.#written = true;
+    for (const [slot, element] of winners) this.#settle(slot, element);
+    if (replacing || change.chains.length > 0) this.#outline = undefined;
+    return change.added.length + change.removed.length;
+  }
+
+  #settle(slot: Slot, applied: Element | undefined): void {
+    slot.applied = applied;
+    if (slot.claims.size > 0 || applied !== undefined) return;
+    const id = `${slot.set} ${slot.key}`;
+    if (this.#slots.get(id) === slot) this.#slots.delete(id);
+  }
+
+  #difference(): Change | undefined {
+    const removed: Element[] = [];
+    const added: Element[] = [];
+    for (const slot of this.#changed) {
+      const wanted = winner(slot);
+      if (same(wanted, slot.applied)) continue;
+      if (slot.applied !== undefined) removed.push(slot.applied);
+      if (wanted !== undefined) added.push(wanted);
+    }
+    const chains = [...this.#newChains];
+    if (removed.length === 0 && added.length === 0 && chains.length === 0) {
+      for (const slot of this.#changed) this.#settle(slot, slot.applied);
+      this.#changed.clear();
+      return undefined;
+    }
+    return { chains, removed, added };
+  }
+
+  /** What the packets of the past left in dynamic sets: a full write must not forget it. */
+  async #remembered(): Promise<Element[]> {
+    const dynamic = this.#schema.sets.filter((set) => set.dynamicSize !== undefined);
+    const kept = await Promise.all(dynamic.map((set) => this.#nft.elements(this.#schema, set.name)));
+    return kept.flat().filter(({ lifetime }) => lifetime !== undefined && lifetime.expires > 0);
+  }
+
+  #everything(remembered: readonly Element[]): Change {
+    const added: Element[] = [...remembered];
+    for (const slot of this.#slots.values()) {
+      const wanted = winner(slot);
+      if (wanted !== undefined) added.push(wanted);
+      this.#changed.add(slot);
+    }
+    return {
+      replace: { sets: this.#schema.sets },
+      chains: [...this.#schema.chains, ...this.#chains.values()],
+      removed: [],
+      added,
+    };
+  }
+
+  /**
+   * Compares the chains, rules and sets in the kernel with what was written (without the elements, which makes it
+   * cheap). Returns false, and makes the next `apply` write everything, when someone else changed the table.
+   */
+  async audit(): Promise<boolean> {
+    if (!this.#written) return false;
+    const outline = await this.#nft.outline(this.#schema);
+    const known = this.#outline ?? this.#firstOutline(outline);
+    if (outline !== undefined && outline === known) return true;
+    this.#written = false;
+    return false;
+  }
+
+  /** The first look after a change of chains: the kernel's own wording is taken when everything is there. */
+  #firstOutline(outline: string | undefined): string | undefined {
+    if (outline === undefined) return undefined;
+    const chains = [...this.#schema.chains, ...this.#chains.values()];
+    const whole =
+      chains.every((chain) => ruleCount(outline, chain.name) === chain.rules.length) &&
+      this.#schema.sets.every((set) => outline.includes(` ${set.name} {`));
+    this.#outline = whole ? outline : undefined;
+    return this.#outline;
+  }
+}
+
+/** How many rules the outline shows in a chain, or -1 without such a chain. */
+function ruleCount(outline: string, chain: string): number {
+  const start = outline.indexOf(`\tchain ${chain} {\n`);
+  if (start < 0) return -1;
+  const body = outline.slice(start, outline.indexOf('\n\t}', start)).split('\n').slice(1);
+  return body.filter((line) => line.trim() !== '' && !/^\t\ttype \w+ hook /.test(line)).length;
+}
+
+function winner(slot: Slot): Element | undefined {
+  let first: string | undefined;
+  for (const owner of slot.claims.keys()) if (first === undefined || owner < first) first = owner;
+  return first === undefined ? undefined : slot.claims.get(first);
+}
+
+const same = (a: Element | undefined, b: Element | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && a.value === b.value && a.comment === b.comment);

@@ -1,0 +1,272 @@
+// nftables as typed data, and its rendering to the language of nft(8). Pure; nft-run.ts hands the text to the kernel.
+import type { Cidr, Ip } from '../net/address.ts';
+
+/** Which packets a table sees: one address family for each table, as sets hold addresses of one family only. */
+export type TableFamily = 'ip' | 'ip6' | 'inet';
+
+export interface TableName {
+  readonly family: TableFamily;
+  readonly name: string;
+}
+
+export type L4Protocol = 'tcp' | 'udp' | 'sctp';
+
+/** Anything that has a value for a packet, or is one. See nft(8), EXPRESSIONS. */
+export type Expr =
+  | { readonly kind: 'payload'; readonly header: 'ip' | 'ip6'; readonly field: 'saddr' | 'daddr' }
+  | { readonly kind: 'payload'; readonly header: 'th'; readonly field: 'sport' | 'dport' }
+  | { readonly kind: 'meta'; readonly key: 'l4proto' | 'mark' | 'iifname' | 'oifname' }
+  | { readonly kind: 'ct'; readonly key: 'state' | 'status' | 'mark' }
+  | {
+      readonly kind: 'ct-original';
+      readonly key: 'ip saddr' | 'ip daddr' | 'ip6 saddr' | 'ip6 daddr' | 'proto-src' | 'proto-dst';
+    }
+  | { readonly kind: 'random'; readonly modulus: number; readonly offset?: number }
+  | { readonly kind: 'fib'; readonly address: 'saddr' | 'daddr'; readonly result: 'type' }
+  | { readonly kind: 'concat'; readonly parts: readonly Expr[] }
+  | { readonly kind: 'lookup'; readonly key: Expr; readonly map: string }
+  | { readonly kind: 'address'; readonly value: Ip | Cidr }
+  | { readonly kind: 'number'; readonly value: number }
+  | { readonly kind: 'range'; readonly from: number; readonly to: number }
+  | { readonly kind: 'word'; readonly value: L4Protocol | 'new' | 'established' | 'related' | 'local' | 'dnat' }
+  | { readonly kind: 'text'; readonly value: string }
+  | { readonly kind: 'anyOf'; readonly values: readonly Expr[] }
+  | { readonly kind: 'set'; readonly name: string };
+
+/** Where a packet goes next. */
+export type Verdict =
+  | { readonly verdict: 'accept' | 'drop' | 'return' }
+  | { readonly verdict: 'goto' | 'jump'; readonly chain: string };
+
+/** One step of a rule (`has`: this flag among others); the steps of a rule run from left to right until one does not match. */
+export type Statement =
+  | { readonly do: 'match'; readonly left: Expr; readonly op: '==' | '!=' | 'has'; readonly right: Expr }
+  | { readonly do: 'verdict'; readonly to: Verdict }
+  | { readonly do: 'vmap'; readonly key: Expr; readonly map: string }
+  | { readonly do: 'dnat'; readonly family: 'ip' | 'ip6'; readonly to: Expr }
+  | { readonly do: 'masquerade' }
+  | { readonly do: 'mark'; readonly value: Expr }
+  | {
+      readonly do: 'update';
+      readonly map: string;
+      readonly key: Expr;
+      readonly timeoutSeconds: number;
+      readonly value: Expr;
+    }
+  | { readonly do: 'reject'; readonly with: 'tcp reset' | 'icmp port-unreachable' | 'icmpv6 port-unreachable' };
+
+export interface Rule {
+  readonly statements: readonly Statement[];
+  /** The object that caused the rule. */
+  readonly comment?: string;
+}
+
+/** What makes a chain a base chain: when the kernel calls it. */
+export interface Hook {
+  readonly type: 'nat' | 'filter';
+  readonly hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  readonly priority: number;
+}
+
+export interface Chain {
+  readonly name: string;
+  readonly hook?: Hook;
+  readonly rules: readonly Rule[];
+}
+
+/** A set, or a map where `value` is there. Its type is that of the expressions in `key` and `value` (nft's typeof). */
+export interface SetDefinition {
+  readonly name: string;
+  readonly key: readonly Expr[];
+  readonly value?: 'verdict' | readonly Expr[];
+  /** Elements are ranges. */
+  readonly interval?: boolean;
+  /** Filled by rules as packets come, up to this number of elements, each with a timeout. */
+  readonly dynamicSize?: number;
+}
+
+declare const elementText: unique symbol;
+/** The key or the value of an element, already rendered: equal text means an equal element. */
+export type ElementText = string & { readonly [elementText]: true };
+
+export interface Element {
+  readonly set: string;
+  readonly key: ElementText;
+  readonly value?: ElementText;
+  readonly comment?: string;
+  /** For an element of a dynamic set: how long it lives after each use, and how long still, in seconds. */
+  readonly lifetime?: { readonly timeout: number; readonly expires: number };
+}
+
+/** A value that user-written or wire data gave and that the language of nft could not carry safely. */
+export class NftSyntaxError extends Error {
+  override readonly name = 'NftSyntaxError';
+}
+
+const namePattern = /^[a-z][a-z0-9-]{0,63}$/;
+const addressPattern = /^[0-9a-f:.]+(\/\d{1,3})?$/;
+const commentPattern = /^[A-Za-z0-9 _./:,#()-]{1,120}$/;
+const textPattern = /^[A-Za-z0-9_.-]{1,15}$/;
+
+const checked = (pattern: RegExp, what: string, value: string): string => {
+  if (!pattern.test(value)) throw new NftSyntaxError(`${JSON.stringify(value)} cannot be ${what} in nftables`);
+  return value;
+};
+const name = (value: string): string => checked(namePattern, 'a name', value);
+const whole = (value: number): string => {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff)
+    throw new NftSyntaxError(`${value} is not a whole number of 32 bits`);
+  return String(value);
+};
+
+export function renderExpr(expr: Expr): string {
+  switch (expr.kind) {
+    case 'payload':
+      return `${expr.header} ${expr.field}`;
+    case 'meta':
+      return `meta ${expr.key}`;
+    case 'ct':
+      return `ct ${expr.key}`;
+    case 'ct-original':
+      return `ct original ${expr.key}`;
+    case 'random':
+      return `numgen random mod ${whole(expr.modulus)}${expr.offset ? ` offset ${whole(expr.offset)}` : ''}`;
+    case 'fib':
+      return `fib ${expr.address} ${expr.result}`;
+    case 'concat':
+      return expr.parts.map(renderExpr).join(' . ');
+    case 'lookup':
+      return `${renderExpr(expr.key)} map @${name(expr.map)}`;
+    case 'address':
+      return checked(addressPattern, 'an address', expr.value);
+    case 'number':
+      return whole(expr.value);
+    case 'range':
+      return `${whole(expr.from)}-${whole(expr.to)}`;
+    case 'word':
+      return expr.value;
+    case 'text':
+      return `"${checked(textPattern, 'an interface name', expr.value)}"`;
+    case 'anyOf':
+      return `{ ${expr.values.map(renderExpr).join(', ')} }`;
+    case 'set':
+      return `@${name(expr.name)}`;
+  }
+}
+
+function renderVerdict(to: Verdict): string {
+  return 'chain' in to ? `${to.verdict} ${name(to.chain)}` : to.verdict;
+}
+
+function renderStatement(statement: Statement): string {
+  switch (statement.do) {
+    case 'match':
+      // Without an operator nft tests a flag among others; `==` would want it to be the only one.
+      return `${renderExpr(statement.left)} ${statement.op === 'has' ? '' : `${statement.op} `}${renderExpr(statement.right)}`;
+    case 'verdict':
+      return renderVerdict(statement.to);
+    case 'vmap':
+      return `${renderExpr(statement.key)} vmap @${name(statement.map)}`;
+    case 'dnat':
+      return `dnat ${statement.family} to ${renderExpr(statement.to)}`;
+    case 'masquerade':
+      return 'masquerade fully-random';
+    case 'mark':
+      return `meta mark set ${renderExpr(statement.value)}`;
+    case 'update':
+      return `update @${name(statement.map)} { ${renderExpr(statement.key)} timeout ${whole(statement.timeoutSeconds)}s : ${renderExpr(statement.value)} }`;
+    case 'reject':
+      return `reject with ${statement.with}`;
+  }
+}
+
+export function renderRule(rule: Rule): string {
+  const comment = rule.comment === undefined ? '' : ` comment "${checked(commentPattern, 'a comment', rule.comment)}"`;
+  return rule.statements.map(renderStatement).join(' ') + comment;
+}
+
+/** The key of an element: its parts are addresses, ranges, protocols and numbers. */
+export function elementKey(...parts: readonly (Ip | Cidr | L4Protocol | number)[]): ElementText {
+  return parts
+    .map((part) => {
+      if (typeof part === 'number') return whole(part);
+      return part === 'tcp' || part === 'udp' || part === 'sctp' ? part : checked(addressPattern, 'an address', part);
+    })
+    .join(' . ') as ElementText;
+}
+
+/** The value of an element of a verdict map. */
+export function elementVerdict(to: Verdict): ElementText {
+  return renderVerdict(to) as ElementText;
+}
+
+function renderSet({ family, name: table }: TableName, set: SetDefinition): string {
+  const flags = [
+    ...(set.interval ? ['interval'] : []),
+    ...(set.dynamicSize === undefined ? [] : ['dynamic', 'timeout']),
+  ];
+  const value = set.value === undefined ? '' : ` : ${valueType(set.value)}`;
+  return [
+    `add ${set.value === undefined ? 'set' : 'map'} ${family} ${name(table)} ${name(set.name)}`,
+    `{ typeof ${set.key.map(renderExpr).join(' . ')}${value};`,
+    flags.length > 0 ? `flags ${flags.join(',')};` : '',
+    set.dynamicSize === undefined ? '' : `size ${whole(set.dynamicSize)};`,
+    '}',
+  ]
+    .filter((part) => part !== '')
+    .join(' ');
+}
+
+const valueType = (value: 'verdict' | readonly Expr[]): string =>
+  value === 'verdict' ? 'verdict' : value.map(renderExpr).join(' . ');
+
+function renderChain({ family, name: table }: TableName, chain: Chain): string {
+  const hook =
+    chain.hook === undefined
+      ? ''
+      : ` { type ${chain.hook.type} hook ${chain.hook.hook} priority ${chain.hook.priority}; policy accept; }`;
+  return `add chain ${family} ${name(table)} ${name(chain.name)}${hook}`;
+}
+
+/** What one transaction does to a table; the kernel takes all of it or nothing. */
+export interface Change {
+  /** Everything that the table held goes first. */
+  readonly replace?: { readonly sets: readonly SetDefinition[] };
+  readonly chains: readonly Chain[];
+  readonly removed: readonly Element[];
+  readonly added: readonly Element[];
+}
+
+/** The transaction as text for `nft -f -`. Definitions come before what refers to them. */
+export function renderChange(table: TableName, change: Change): string {
+  const id = `${table.family} ${name(table.name)}`;
+  const lines: string[] = [];
+  if (change.replace !== undefined) {
+    // The first line makes the second one valid when there is no table yet.
+    lines.push(`add table ${id}`, `delete table ${id}`, `add table ${id}`);
+    for (const set of change.replace.sets) lines.push(renderSet(table, set));
+  }
+  for (const chain of change.chains) lines.push(renderChain(table, chain));
+  for (const chain of change.chains)
+    for (const rule of chain.rules) lines.push(`add rule ${id} ${name(chain.name)} ${renderRule(rule)}`);
+  lines.push(...renderElements('delete', id, change.removed), ...renderElements('add', id, change.added));
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function renderElements(verb: 'add' | 'delete', table: string, elements: readonly Element[]): string[] {
+  const bySet = new Map<string, string[]>();
+  for (const element of elements) {
+    const texts = bySet.get(element.set) ?? [];
+    if (texts.length === 0) bySet.set(element.set, texts);
+    const comment =
+      verb === 'add' && element.comment !== undefined
+        ? ` comment "${checked(commentPattern, 'a comment', element.comment)}"`
+        : '';
+    const lifetime =
+      element.lifetime === undefined
+        ? ''
+        : ` timeout ${whole(element.lifetime.timeout)}s expires ${whole(element.lifetime.expires)}s`;
+    texts.push(`${element.key}${lifetime}${comment}${element.value === undefined ? '' : ` : ${element.value}`}`);
+  }
+  return [...bySet].map(([set, texts]) => `${verb} element ${table} ${name(set)} { ${texts.join(', ')} }`);
+}

@@ -1,0 +1,145 @@
+// Keeps the proxy's tables in the kernel equal to what the objects say: batches changes, writes them, repairs.
+import { deleteFlows, type FlowFilter } from '../linux/conntrack.ts';
+import type { Nft } from '../linux/nft-run.ts';
+import { NftTable } from '../linux/nft-table.ts';
+import type { Log } from '../log/log.ts';
+import { type Cidr, type Family, familyOf, type Ip } from '../net/address.ts';
+import type { Frontend } from './frontend.ts';
+import { contribution, proxyTable } from './layout.ts';
+import { staleFlows } from './stale-flows.ts';
+
+/** What one object (a Service, a pod) is on this node. */
+export interface Described {
+  readonly frontends: readonly Frontend[];
+  readonly clusterIps: readonly Ip[];
+}
+
+interface FamilyTable {
+  readonly family: Family;
+  readonly table: NftTable;
+}
+
+/** After a change, others are collected for so long; a change after a quiet time is written at once. */
+const batchMilliseconds = 10;
+const auditMilliseconds = 10_000;
+const longestRetryMilliseconds = 30_000;
+
+export class ProxyTables {
+  readonly #tables: readonly FamilyTable[];
+  readonly #log: Log;
+  readonly #pending = new Map<string, () => Described>();
+  readonly #described = new Map<string, Described>();
+  readonly #stale: FlowFilter[] = [];
+  #started = false;
+  #stopped = false;
+  #writing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #auditTimer: NodeJS.Timeout | undefined;
+  #lastWrite = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  #forgetting: Promise<void> = Promise.resolve();
+
+  constructor(nft: Nft, options: { nodeAddresses: readonly Ip[]; clusterCidrs: readonly Cidr[] }, log: Log) {
+    const families = new Set<Family>([...options.nodeAddresses, ...options.clusterCidrs].map(familyOf));
+    if (families.size === 0) families.add('IPv4');
+    this.#tables = [...families].map((family) => ({
+      family,
+      table: new NftTable(proxyTable(family, options.clusterCidrs), nft),
+    }));
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#tables.reduce((sum, { table }) => sum + table.size, 0);
+  }
+
+  /** Sets what an object is; it is described when the change is written, so that many changes cost one description. */
+  set(owner: string, describe: () => Described): void {
+    this.#pending.set(owner, describe);
+    if (this.#started) this.#schedule();
+  }
+
+  /** Writes everything there is, then follows each change. A failure is logged and tried again. */
+  async start(): Promise<void> {
+    this.#started = true;
+    this.#run(() => this.#write());
+    await this.#writing;
+    this.#auditTimer = setInterval(() => void this.audit(), auditMilliseconds);
+    this.#auditTimer.unref();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#auditTimer);
+    await this.#writing;
+    await this.#forgetting;
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#writing !== undefined || this.#stopped) return;
+    const retry = this.#failures === 0 ? 0 : Math.min(250 * 2 ** this.#failures, longestRetryMilliseconds);
+    const wait = Math.max(retry, this.#lastWrite + batchMilliseconds - performance.now(), 0);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#run(() => this.#write());
+    }, wait);
+  }
+
+  /** One thing at a time touches the tables. */
+  #run(work: () => Promise<void>): void {
+    this.#writing = work().finally(() => {
+      this.#writing = undefined;
+      if (this.#pending.size > 0 || this.#failures > 0) this.#schedule();
+    });
+  }
+
+  async #write(): Promise<void> {
+    this.#lastWrite = performance.now();
+    for (const [owner, describe] of this.#pending) this.#describe(owner, describe());
+    this.#pending.clear();
+    try {
+      for (const { table } of this.#tables) await table.apply();
+      this.#failures = 0;
+      this.#forgetStaleFlows();
+    } catch (error) {
+      this.#failures++;
+      this.#log.error({ error: String(error), failures: this.#failures }, 'the rules of Services could not be written');
+    }
+  }
+
+  #describe(owner: string, described: Described): void {
+    const before = this.#described.get(owner)?.frontends ?? [];
+    this.#stale.push(...staleFlows(before, described.frontends));
+    const empty = described.frontends.length === 0 && described.clusterIps.length === 0;
+    if (empty) this.#described.delete(owner);
+    else this.#described.set(owner, described);
+    for (const { family, table } of this.#tables)
+      table.set(owner, empty ? undefined : contribution(family, described.frontends, described.clusterIps));
+  }
+
+  /** Off the hot path: conntrack(8) reads the whole connection table for each filter. */
+  #forgetStaleFlows(): void {
+    for (const flow of this.#stale.splice(0)) {
+      this.#forgetting = this.#forgetting.then(() =>
+        deleteFlows(flow).catch((error: unknown) =>
+          this.#log.warn({ ...flow, error: String(error) }, 'stale flows stay'),
+        ),
+      );
+    }
+  }
+
+  /** Looks whether someone else changed the tables, and repairs them. */
+  async audit(): Promise<void> {
+    if (this.#writing !== undefined || this.#stopped) return;
+    this.#run(async () => {
+      for (const { family, table } of this.#tables) {
+        const whole = await table.audit().catch(() => false);
+        if (whole) continue;
+        this.#log.warn({ family }, 'the table weft-proxy was changed by someone else; it is written anew');
+        await this.#write();
+      }
+    });
+    await this.#writing;
+  }
+}
