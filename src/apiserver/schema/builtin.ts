@@ -64,6 +64,7 @@ class BuiltinNode implements SchemaNode {
   readonly mergeKey: string | undefined;
   readonly patchMerge: boolean;
   readonly patchRetainKeys: boolean;
+  readonly custom = false;
   readonly preserveUnknown = false;
   readonly embeddedResource = false;
   readonly nullable = false;

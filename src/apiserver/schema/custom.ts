@@ -41,6 +41,7 @@ class CustomNode implements SchemaNode {
   readonly listType: SchemaNode['listType'];
   readonly listMapKeys: readonly string[];
   readonly atomicMap: boolean;
+  readonly custom = true;
   readonly mergeKey = undefined;
   readonly patchMerge = false;
   readonly patchRetainKeys = false;

@@ -33,6 +33,8 @@ export type NodeType =
 /** One place in the tree of a schema. The parts below are made when they are first asked for: schemas can be recursive. */
 export interface SchemaNode {
   readonly type: NodeType;
+  /** Part of a custom resource's own schema, which has its own ways with null and wrong types. */
+  readonly custom: boolean;
   /** The Go type that upstream decodes into, as its error messages name it: `PodSpec`, `int32`, `[]v1.Container`. */
   readonly goType: string;
   /** Known fields of an object. */

@@ -3,6 +3,7 @@
 // (apimachinery pkg/runtime/serializer/protobuf, pkg/runtime/generated.proto).
 import protobufFile from '../generated/protobuf.json' with { type: 'json' };
 import { badRequest } from './errors.ts';
+import { fieldsOf, isFields } from './node.ts';
 
 interface FieldRow {
   readonly number: number;
@@ -154,8 +155,9 @@ function readField(reader: Reader, wire: number, field: Field, target: Target): 
   const part = reader.part();
   if (field.mapOf !== undefined) {
     const [key, value] = readEntry(part, field.mapOf);
-    const map = (target[field.name] ??= {}) as Target;
-    map[key] = value;
+    const map = target[field.name];
+    if (isFields(map)) map[key] = value;
+    else target[field.name] = { [key]: value };
     return;
   }
   if (field.embedded) {
@@ -279,8 +281,9 @@ export function decodeProtobuf(body: Buffer): Record<string, unknown> {
     );
   }
   const { typeMeta, raw = '' } = readMessage(body.subarray(4), unknownMessage);
-  const { apiVersion = '', kind = '' } = (typeMeta ?? {}) as { apiVersion?: string; kind?: string };
-  if (kind === '') throw badRequest("unable to decode: Object 'Kind' is missing in a protobuf message");
+  const { apiVersion = '', kind = '' } = fieldsOf(typeMeta);
+  if (typeof kind !== 'string' || typeof apiVersion !== 'string' || kind === '')
+    throw badRequest("unable to decode: Object 'Kind' is missing in a protobuf message");
   const object = readMessage(Buffer.from(String(raw), 'base64'), messageName(apiVersion, kind), { kind, apiVersion });
   return object;
 }
