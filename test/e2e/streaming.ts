@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { apply, kubeconfig, kubectl, run, Terminal, until } from './tools.ts';
 
-const protocols = [
+const protocols: readonly { readonly name: string; readonly env: Readonly<Record<string, string>> }[] = [
   { name: 'WebSockets', env: {} },
   { name: 'SPDY', env: { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false', KUBECTL_PORT_FORWARD_WEBSOCKETS: 'false' } },
 ];
