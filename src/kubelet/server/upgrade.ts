@@ -1,0 +1,58 @@
+// Passing an upgraded connection on to the container runtime's streaming server, byte by byte.
+import { type IncomingMessage, request, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/** The request that asked for the upgrade, its connection, and what was read of it after the request. */
+export interface UpgradeRequest {
+  readonly req: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+/** Answers an upgrade that will not happen with a text, and ends the connection. */
+export function refuseUpgrade(socket: Duplex, code: number, message: string): void {
+  if (!socket.writable) return;
+  const body = Buffer.from(message);
+  const head = [
+    `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}`,
+    'Content-Type: text/plain; charset=utf-8',
+    `Content-Length: ${body.length}`,
+    'Connection: close',
+  ];
+  socket.end(Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]));
+}
+
+/** Asks the runtime's streaming URL for the same upgrade and joins both connections; relays what the runtime refuses. */
+export function joinRuntime({ req, socket, head }: UpgradeRequest, url: string): void {
+  const headers: Record<string, string | string[] | undefined> = { connection: 'Upgrade', 'content-length': '0' };
+  for (const name of ['upgrade', 'x-stream-protocol-version']) headers[name] = req.headersDistinct[name];
+  const runtime = request(url, { method: 'POST', headers, agent: false });
+  runtime.on('error', (error) => refuseUpgrade(socket, 500, `error dialing the container runtime: ${error.message}`));
+  runtime.on('response', (res) => {
+    const chunks: Buffer[] = [];
+    res.on('data', (chunk: Buffer) => chunks.push(chunk));
+    res.on('end', () => refuseUpgrade(socket, res.statusCode ?? 500, Buffer.concat(chunks).toString()));
+  });
+  runtime.on('upgrade', (res, backend, backendHead) => {
+    const lines = [`HTTP/1.1 ${res.statusCode} ${res.statusMessage}`];
+    for (let i = 0; i + 1 < res.rawHeaders.length; i += 2) lines.push(`${res.rawHeaders[i]}: ${res.rawHeaders[i + 1]}`);
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+    join(socket, head, backend, backendHead);
+  });
+  socket.on('close', () => runtime.destroy());
+  runtime.end();
+}
+
+function join(client: Duplex, clientHead: Buffer, runtime: Duplex, runtimeHead: Buffer): void {
+  for (const [side, other] of [
+    [client, runtime],
+    [runtime, client],
+  ] as const) {
+    side.on('error', () => other.destroy());
+    side.on('close', () => other.destroy());
+  }
+  if (clientHead.length > 0) runtime.write(clientHead);
+  if (runtimeHead.length > 0) client.write(runtimeHead);
+  client.pipe(runtime);
+  runtime.pipe(client);
+}
