@@ -1,0 +1,167 @@
+// The connection to the container runtime: CRI calls, and containerd's event stream, over gRPC on a Unix socket.
+import * as grpc from '@grpc/grpc-js';
+import { decode, encode } from './codec.ts';
+import { type Message, type MessageName, methods, type Request } from './protocol.ts';
+
+type RuntimeMethods = (typeof methods)['runtime.v1.RuntimeService'];
+type ImageMethods = (typeof methods)['runtime.v1.ImageService'];
+type Methods = RuntimeMethods & ImageMethods;
+export type MethodName = keyof Methods;
+export type RequestOf<M extends MethodName> = Request<Methods[M][0]>;
+export type ResponseOf<M extends MethodName> = Message<Methods[M][1]>;
+
+/** The runtime refused a call or could not be reached; `code` is gRPC's. */
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError';
+  readonly code: number;
+
+  constructor(method: string, code: number, details: string) {
+    // The form in which users know it from other clusters.
+    super(`rpc error: code = ${grpcCodeName(code)} desc = ${details}`);
+    this.code = code;
+    this.cause = method;
+  }
+}
+
+function grpcCodeName(code: number): string {
+  const name = grpc.status[code] ?? 'UNKNOWN';
+  return name
+    .split('_')
+    .map((word) => word[0] + word.slice(1).toLowerCase())
+    .join('');
+}
+
+export const isUnavailable = (error: unknown): boolean =>
+  error instanceof RuntimeError && error.code === grpc.status.UNAVAILABLE;
+export const isMissing = (error: unknown): boolean =>
+  error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
+
+export interface CallOptions {
+  /** Milliseconds until the call is given up; two minutes where absent. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One CRI method; rejects with a RuntimeError. */
+export type Call = <M extends MethodName>(
+  method: M,
+  request: RequestOf<M>,
+  options?: CallOptions,
+) => Promise<ResponseOf<M>>;
+
+/** What happened to a container's or a sandbox's process. */
+export interface TaskEvent {
+  readonly type: 'start' | 'exit' | 'oom';
+  /** The container's or the sandbox's id. */
+  readonly id: string;
+}
+
+export interface Cri {
+  readonly call: Call;
+  /**
+   * Follows containerd's task events until `stop` is called; connects again by itself. `onConnect` is called after each
+   * (re)connection: what happened in between was missed and must be read by listing.
+   */
+  follow(onEvent: (event: TaskEvent) => void, onConnect: () => void): { stop(): void };
+  close(): void;
+}
+
+const serviceOf = (method: MethodName): string =>
+  method in methods['runtime.v1.ImageService'] ? 'runtime.v1.ImageService' : 'runtime.v1.RuntimeService';
+
+/** Connects to a runtime's socket. No call fails here: the socket may come later. */
+export function connectCri(socket: string): Cri {
+  const client = new grpc.Client(`unix:${socket}`, grpc.credentials.createInsecure(), {
+    'grpc.max_receive_message_length': 64 << 20,
+    'grpc.max_send_message_length': 64 << 20,
+    'grpc.initial_reconnect_backoff_ms': 50,
+    'grpc.min_reconnect_backoff_ms': 50,
+    'grpc.max_reconnect_backoff_ms': 1000,
+    'grpc.enable_channelz': 0,
+    'grpc.enable_retries': 0,
+  });
+  const signatures: Methods = { ...methods['runtime.v1.RuntimeService'], ...methods['runtime.v1.ImageService'] };
+
+  const call: Call = <M extends MethodName>(method: M, request: RequestOf<M>, options: CallOptions = {}) => {
+    const [input, output]: readonly [Methods[M][0], Methods[M][1]] = signatures[method];
+    return new Promise<ResponseOf<M>>((resolve, reject) => {
+      const pending = client.makeUnaryRequest<RequestOf<M>, ResponseOf<M>>(
+        `/${serviceOf(method)}/${method}`,
+        (value) => encode(input, value),
+        (bytes) => decode(output, bytes),
+        request,
+        new grpc.Metadata(),
+        { deadline: Date.now() + (options.timeoutMs ?? 120_000) },
+        (error, response) => {
+          options.signal?.removeEventListener('abort', abort);
+          if (error !== null) reject(new RuntimeError(method, error.code, error.details));
+          else if (response === undefined) reject(new RuntimeError(method, grpc.status.INTERNAL, 'an empty answer'));
+          else resolve(response);
+        },
+      );
+      const abort = (): void => pending.cancel();
+      if (options.signal?.aborted) abort();
+      options.signal?.addEventListener('abort', abort, { once: true });
+    });
+  };
+
+  return { call, follow: (onEvent, onConnect) => followTasks(client, onEvent, onConnect), close: () => client.close() };
+}
+
+const topics: Readonly<Record<string, TaskEvent['type']>> = {
+  '/tasks/start': 'start',
+  '/tasks/exit': 'exit',
+  '/tasks/oom': 'oom',
+};
+
+function followTasks(
+  client: grpc.Client,
+  onEvent: (event: TaskEvent) => void,
+  onConnect: () => void,
+): { stop(): void } {
+  let stopped = false;
+  let retry: NodeJS.Timeout | undefined;
+  let stream: grpc.ClientReadableStream<Message<'Envelope'>> | undefined;
+  const open = (): void => {
+    client.waitForReady(Date.now() + 30_000, (error) => {
+      if (stopped) return;
+      if (error) open();
+      else subscribe();
+    });
+  };
+  const subscribe = (): void => {
+    stream = client.makeServerStreamRequest<Request<'SubscribeRequest'>, Message<'Envelope'>>(
+      '/containerd.services.events.v1.Events/Subscribe',
+      (value) => encode('SubscribeRequest', value),
+      (bytes) => decode('Envelope', bytes),
+      { filters: Object.keys(topics).map((topic) => `namespace==k8s.io,topic=="${topic}"`) },
+    );
+    stream.on('data', (envelope: Message<'Envelope'>) => {
+      const event = readTaskEvent(envelope);
+      if (event !== undefined) onEvent(event);
+    });
+    stream.on('error', () => {
+      if (!stopped) retry = setTimeout(open, 50);
+    });
+    stream.on('end', () => undefined);
+    onConnect();
+  };
+  open();
+  return {
+    stop() {
+      stopped = true;
+      clearTimeout(retry);
+      stream?.cancel();
+    },
+  };
+}
+
+/** The event of a container's main process; events of exec sessions are left out. */
+export function readTaskEvent(envelope: Message<'Envelope'>): TaskEvent | undefined {
+  const type = topics[envelope.topic];
+  if (type === undefined || envelope.event === null) return undefined;
+  const name: MessageName = type === 'exit' ? 'TaskExit' : 'TaskEvent';
+  const event: Message<'TaskEvent'> | Message<'TaskExit'> = decode(name, envelope.event.value);
+  if ('id' in event && event.id !== event.containerId) return undefined;
+  return { type, id: event.containerId };
+}
