@@ -21,7 +21,9 @@ interface FamilyTable {
 
 /** After a change, others are collected for so long; a change after a quiet time is written at once. */
 const batchMilliseconds = 10;
-const auditMilliseconds = 10_000;
+/** A change by someone else is looked at after so long, to see all of it; and everything once in so long anyhow. */
+const settleMilliseconds = 100;
+const auditMilliseconds = 300_000;
 const longestRetryMilliseconds = 30_000;
 
 export class ProxyTables {
@@ -35,6 +37,7 @@ export class ProxyTables {
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #auditTimer: NodeJS.Timeout | undefined;
+  #settleTimer: NodeJS.Timeout | undefined;
   #lastWrite = Number.NEGATIVE_INFINITY;
   #failures = 0;
   #forgetting: Promise<void> = Promise.resolve();
@@ -72,6 +75,7 @@ export class ProxyTables {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearInterval(this.#auditTimer);
+    clearTimeout(this.#settleTimer);
     await this.#writing;
     await this.#forgetting;
   }
@@ -127,6 +131,16 @@ export class ProxyTables {
         ),
       );
     }
+  }
+
+  /** To be called when someone else may have changed the tables. */
+  disturbed(): void {
+    if (this.#stopped) return;
+    this.#settleTimer ??= setTimeout(() => {
+      this.#settleTimer = undefined;
+      if (this.#writing === undefined) void this.audit();
+      else this.disturbed();
+    }, settleMilliseconds);
   }
 
   /** Looks whether someone else changed the tables, and repairs them. */

@@ -4,6 +4,7 @@ import type { Cache, Client } from '../k8s/client.ts';
 import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
 import { endpointSlices, pods, services } from '../k8s/resources.ts';
 import type { EndpointSlice, Service } from '../k8s/types.generated.ts';
+import { monitorNftables } from '../linux/nft-monitor.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr, Ip } from '../net/address.ts';
@@ -60,6 +61,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [serviceCache, sliceCache, podCache];
   await Promise.all(caches.map((cache) => cache.synced));
   await tables.start();
+  ends.push(monitorNftables(() => tables.disturbed()));
   log.info({ services: serviceCache.list().length, elements: tables.size }, 'Services are in the kernel');
   return {
     async stop() {

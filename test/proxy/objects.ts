@@ -1,0 +1,103 @@
+// Services, EndpointSlices and pods for tests, and the process of a proxy that they are fed to.
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { KubeObject } from '../../src/k8s/object.ts';
+import type { EndpointSlice, Service, ServiceSpec } from '../../src/k8s/types.generated.ts';
+import type { Network } from './namespaces.ts';
+
+export function service(name: string, spec: ServiceSpec, status?: Service['status']): Service {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default' },
+    spec: { type: 'ClusterIP', ports: [{ port: 80, protocol: 'TCP' }], ...spec },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+export interface TestEndpoint {
+  readonly ip: string;
+  readonly node?: string;
+  readonly ready?: boolean;
+  readonly serving?: boolean;
+  readonly terminating?: boolean;
+}
+
+export function slice(
+  ofService: string,
+  endpoints: readonly TestEndpoint[],
+  ports: EndpointSlice['ports'] = [{ port: 8080, protocol: 'TCP' }],
+): EndpointSlice {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${ofService}-1`,
+      namespace: 'default',
+      labels: { 'kubernetes.io/service-name': ofService },
+    },
+    addressType: endpoints[0]?.ip.includes(':') ? 'IPv6' : 'IPv4',
+    ports,
+    endpoints: endpoints.map(({ ip, node = 'node', ready = true, serving = ready, terminating = false }) => ({
+      addresses: [ip],
+      nodeName: node,
+      conditions: { ready, serving, terminating },
+    })),
+  };
+}
+
+/** The proxy of the network's node, running in its own process within the node's namespace. */
+export class ProxyProcess {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(network: Network) {
+    const program = join(import.meta.dirname, 'proxy-process.ts');
+    this.#child = network.spawn('node', process.execPath, '--disable-warning=ExperimentalWarning', program);
+    if (this.#child.stdout === null) throw new Error('the proxy has no output');
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async start(...objects: KubeObject[]): Promise<void> {
+    for (const object of objects) this.#send({ type: 'put', object });
+    this.#send({ type: 'go' });
+    await this.#until('started');
+  }
+
+  /** Changes an object and waits for the transaction that follows from it. */
+  async put(...objects: KubeObject[]): Promise<void> {
+    for (const object of objects) this.#send({ type: 'put', object });
+    await this.committed();
+  }
+
+  async delete(object: KubeObject): Promise<void> {
+    this.#send({ type: 'delete', object });
+    await this.committed();
+  }
+
+  committed(): Promise<void> {
+    return this.#until('commit');
+  }
+
+  async #until(word: string): Promise<void> {
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done) throw new Error(`the proxy ended before '${word}'`);
+      if (value.startsWith(word)) return;
+    }
+  }
+
+  #send(message: object): void {
+    this.#child.stdin?.write(`${JSON.stringify(message)}\n`);
+  }
+
+  /** Ends it as a restart does (`false`), or at once as kill -9 (`true`). */
+  async end(hard = false): Promise<void> {
+    const exit = once(this.#child, 'exit');
+    if (hard) this.#child.kill('SIGKILL');
+    else this.#child.stdin?.end();
+    await exit;
+  }
+}
