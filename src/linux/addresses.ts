@@ -7,6 +7,7 @@ export const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const IFA = { address: 1, local: 2, flags: 8 };
 const IFA_F_NODAD = 2;
+const IFA_F_NOPREFIXROUTE = 0x200;
 const AF = { IPv4: 2, IPv6: 10 } as const;
 
 /** The number of an address family in the kernel's messages. */
@@ -42,16 +43,22 @@ function request(entry: InterfaceAddress): { body: Buffer; attributes: Buffer[] 
 
 /**
  * Gives an interface an address; does nothing where it has it. Duplicate address detection is off for IPv6: addresses
- * come from one allocator, and detection would hold each pod back for a second.
+ * come from one allocator, and detection would hold each pod back for a second. With `prefixRoute: false` the kernel
+ * makes no route to the address's network.
  */
-export function replaceAddress(nl: Netlink, entry: InterfaceAddress): void {
+export function replaceAddress(
+  nl: Netlink,
+  entry: InterfaceAddress,
+  options: { readonly prefixRoute?: boolean } = {},
+): void {
   const { body, attributes } = request(entry);
-  const noDad = familyOf(entry.address) === 'IPv6' ? [u32(IFA.flags, IFA_F_NODAD)] : [];
+  const noDad = familyOf(entry.address) === 'IPv6' ? IFA_F_NODAD : 0;
+  const flags = noDad | (options.prefixRoute === false ? IFA_F_NOPREFIXROUTE : 0);
   nl.request({
     type: RTM_NEWADDR,
     flags: flag.create | flag.replace,
     body,
-    attributes: [...attributes, ...noDad],
+    attributes: [...attributes, u32(IFA.flags, flags)],
     what: `giving the address ${entry.address}/${entry.prefix} to the interface number ${entry.link}`,
   });
 }

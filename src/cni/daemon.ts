@@ -1,0 +1,237 @@
+// The resident part of the CNI plugin: waits for the node's ranges, keeps the bridge right, and answers the runtime.
+import { join } from 'node:path';
+import type { Client } from '../k8s/client.ts';
+import { nodes } from '../k8s/resources.ts';
+import type { Node } from '../k8s/types.generated.ts';
+import { listAddresses, RTM_DELADDR } from '../linux/addresses.ts';
+import { listLinks, RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
+import { Netlink } from '../linux/netlink.ts';
+import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-monitor.ts';
+import { isNetns } from '../linux/netns.ts';
+import type { Log } from '../log/log.ts';
+import { type Cidr, cidrContains, parseCidr, parseIp } from '../net/address.ts';
+import { ensureBridge } from './bridge.ts';
+import type { Answer, Call } from './frame.ts';
+import { installConfiguration, installShim } from './install.ts';
+import { attachmentKey, LeaseStore } from './lease-store.ts';
+import { bridgeName, planNode } from './plan.ts';
+import { type NodeState, Plugin } from './plugin.ts';
+import { CniError, errorCode } from './protocol.ts';
+import { drainQueue, watchQueue } from './queue.ts';
+import { parseRequest, versionForErrors } from './request.ts';
+import { serveCalls } from './server.ts';
+import { decideSweep } from './sweep.ts';
+import { underlayMtu } from './underlay.ts';
+
+export interface CniDaemonOptions {
+  readonly client: Client;
+  readonly nodeName: string;
+  readonly socketPath?: string;
+  /** Where the leases and the queue are kept, over restarts of the node. */
+  readonly stateDir: string;
+  readonly confDir?: string;
+  readonly binDir?: string;
+  /** The ranges of all pods of the cluster; a node's range outside of them is refused. */
+  readonly clusterCidrs: readonly Cidr[];
+  /** The MTU of pods' links, in bytes; by default that of the underlay. */
+  readonly mtu?: number;
+  readonly log: Log;
+  /** How often leases are compared with namespaces, in ms (default: 30 s after the start, then every 5 minutes). */
+  readonly sweep?: { readonly firstMs: number; readonly everyMs: number };
+}
+
+/**
+ * Starts the daemon in the calling process's network namespace, which is the node's. Resolves when it answers calls:
+ * with an error of "try again later" until Node.spec.podCIDRs is there; only then the configuration file appears.
+ */
+export async function startCniDaemon(options: CniDaemonOptions): Promise<{ stop(): Promise<void> }> {
+  const daemon = new CniDaemon(options);
+  try {
+    await daemon.start();
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
+  return { stop: () => daemon.stop() };
+}
+
+class CniDaemon {
+  readonly #options: CniDaemonOptions;
+  readonly #log: Log;
+  readonly #queueDir: string;
+  readonly #nl = Netlink.open();
+  readonly #store: LeaseStore;
+  readonly #plugin: Plugin;
+  readonly #ends: (() => void | Promise<void>)[] = [];
+  #state: NodeState | undefined;
+  #suspects: ReadonlySet<string> = new Set();
+  #repair: NodeJS.Timeout | undefined;
+
+  constructor(options: CniDaemonOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#queueDir = join(options.stateDir, 'queue');
+    this.#store = new LeaseStore(join(options.stateDir, 'leases.db'));
+    this.#plugin = new Plugin(this.#nl, this.#store, () => this.#state);
+  }
+
+  async start(): Promise<void> {
+    const { socketPath = '/run/weft/cni.sock', binDir = '/opt/cni/bin' } = this.#options;
+    const kept = this.#store.ranges();
+    if (kept.length > 0) this.#configure(kept);
+    this.#ends.push(watchQueue(this.#queueDir, () => this.#drain()));
+    const server = await serveCalls(socketPath, (call) => this.#answer(call));
+    this.#ends.push(() => server.stop());
+    this.#drain();
+    installShim(binDir, { socketPath, queueDir: this.#queueDir });
+    this.#watchKernel();
+    this.#watchNode();
+    this.#startSweeps();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#repair);
+    for (const end of this.#ends.splice(0).reverse()) await end();
+    this.#nl.close();
+    this.#store.close();
+  }
+
+  async #answer(call: Call): Promise<Answer> {
+    const started = performance.now();
+    const command = call.env.CNI_COMMAND;
+    const container = call.env.CNI_CONTAINERID;
+    try {
+      const output = this.#plugin.handle(parseRequest(call.env, call.stdin));
+      this.#log.debug({ command, container, ms: Math.round(performance.now() - started) }, 'done');
+      return { exitCode: 0, stdout: output === undefined ? '' : `${JSON.stringify(output)}\n` };
+    } catch (error) {
+      const failure = error instanceof CniError ? error : new CniError(errorCode.kernelRefused, String(error));
+      this.#log.warn({ command, container, code: failure.code, details: failure.details }, failure.message);
+      return { exitCode: 1, stdout: `${JSON.stringify(failure.toJson(versionForErrors(call.stdin)))}\n` };
+    }
+  }
+
+  #drain(): void {
+    try {
+      drainQueue(this.#queueDir, (call) => {
+        const request = this.#queued(call);
+        if (request === undefined) return;
+        this.#plugin.handle(request);
+        this.#log.info({ container: request.attachment.containerId }, 'did a DEL that came while the agent was down');
+      });
+    } catch (error) {
+      this.#log.error({ err: error }, 'a queued DEL failed; it is tried again at the next start');
+    }
+  }
+
+  #queued(call: Call): Extract<ReturnType<typeof parseRequest>, { command: 'DEL' }> | undefined {
+    try {
+      const request = parseRequest(call.env, call.stdin);
+      return request.command === 'DEL' ? request : undefined;
+    } catch (error) {
+      this.#log.warn({ err: error }, 'left out a queued call that cannot be read');
+      return undefined;
+    }
+  }
+
+  #watchNode(): void {
+    const { client, nodeName } = this.#options;
+    const cache = client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` });
+    this.#ends.push(() => cache.stop());
+    const end = cache.subscribe((change) => {
+      if (change.type !== 'deleted' && change.object.metadata.name === nodeName) this.#nodeChanged(change.object);
+    });
+    this.#ends.push(end);
+  }
+
+  #nodeChanged(node: Node): void {
+    const ranges = podRanges(node, this.#options.clusterCidrs);
+    if (ranges.length === 0 || ranges.join() === this.#state?.ranges.join()) return;
+    try {
+      this.#store.setRanges(ranges);
+      this.#configure(ranges);
+    } catch (error) {
+      this.#log.error({ err: error, ranges }, 'the bridge of this node could not be set up');
+      this.#repairSoon();
+    }
+  }
+
+  #configure(ranges: readonly Cidr[]): void {
+    const mtu = this.#options.mtu ?? underlayMtu(listLinks(this.#nl), listAddresses(this.#nl));
+    const plan = planNode(ranges, mtu);
+    const { index, repairs } = ensureBridge(this.#nl, plan);
+    this.#state = { ranges, mtu, plan, bridge: index };
+    if (repairs.length > 0) this.#log.info({ repairs, ranges, mtu }, 'the bridge is as it should be');
+    installConfiguration(this.#options.confDir ?? '/etc/cni/net.d');
+  }
+
+  /** The bridge or its address deleted by hand, a port taken off it: the kernel says so, and it is put right. */
+  #watchKernel(): void {
+    const groups = [routeGroup.link, routeGroup.ipv4Address, routeGroup.ipv6Address];
+    this.#ends.push(
+      monitorNetlink({ groups }, (event) => {
+        if (this.#state !== undefined && concernsBridge(event, this.#state.bridge)) this.#repairSoon();
+      }),
+    );
+  }
+
+  /** After a short while, so that a series of events is one repair. */
+  #repairSoon(): void {
+    if (this.#repair !== undefined) return;
+    this.#repair = setTimeout(() => {
+      this.#repair = undefined;
+      const ranges = this.#state?.ranges ?? this.#store.ranges();
+      try {
+        if (ranges.length > 0) this.#configure(ranges);
+      } catch (error) {
+        this.#log.error({ err: error }, `repairing ${bridgeName} failed`);
+      }
+    }, 100);
+  }
+
+  #startSweeps(): void {
+    const { firstMs, everyMs } = this.#options.sweep ?? { firstMs: 30_000, everyMs: 300_000 };
+    this.#sweep();
+    const first = setTimeout(() => this.#sweep(), firstMs).unref();
+    const every = setInterval(() => this.#sweep(), everyMs).unref();
+    this.#ends.push(() => {
+      clearTimeout(first);
+      clearInterval(every);
+    });
+  }
+
+  #sweep(): void {
+    const { release, suspects } = decideSweep(this.#store.list(), isNetns, this.#suspects);
+    this.#suspects = suspects;
+    for (const attachment of release) {
+      this.#log.info({ container: attachment.containerId }, 'freed the addresses of a container that is gone');
+      try {
+        this.#plugin.forget(attachment);
+      } catch (error) {
+        this.#log.error({ err: error, attachment: attachmentKey(attachment) }, 'freeing addresses failed');
+      }
+    }
+  }
+}
+
+/** The ranges of a node that lie in the cluster's (all of them where the cluster's are not given). */
+export function podRanges(node: Node, clusterCidrs: readonly Cidr[]): Cidr[] {
+  const texts = node.spec?.podCIDRs ?? (node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR]);
+  return texts.flatMap((text) => {
+    const range = parseCidr(text);
+    const first = parseIp(text.split('/')[0] ?? '');
+    if (range === undefined || first === undefined) return [];
+    return clusterCidrs.length === 0 || clusterCidrs.some((cluster) => cidrContains(cluster, first)) ? [range] : [];
+  });
+}
+
+/** Whether an event may mean that the bridge is no longer as planned. */
+function concernsBridge(event: MonitorEvent, bridge: number): boolean {
+  if (event.type === 'overrun') return true;
+  return event.messages.some(({ type, body }) => {
+    if (type === RTM_DELADDR) return body.readUInt32LE(4) === bridge;
+    if (type === RTM_DELLINK) return body.readInt32LE(4) === bridge && body.readUInt8(0) === 0;
+    // IFF_UP taken from the bridge.
+    return type === RTM_NEWLINK && body.readInt32LE(4) === bridge && (body.readUInt32LE(8) & 1) === 0;
+  });
+}

@@ -1,0 +1,186 @@
+// The verbs of CNI on this node: what each does with the leases and the kernel. One call at a time, synchronously.
+import { closeSync } from 'node:fs';
+import { failedWith, SystemCallError } from '../linux/libc.ts';
+import { findLink } from '../linux/links.ts';
+import type { Netlink } from '../linux/netlink.ts';
+import { isNetns } from '../linux/netns.ts';
+import type { Cidr } from '../net/address.ts';
+import { attach, detach, inspectAttachment, openContainerNetns } from './attach.ts';
+import { capacityOf } from './ipam.ts';
+import { attachmentKey, type Lease, type LeaseStore } from './lease-store.ts';
+import { hostLinkName, type NodePlan, planAttachment, resultOf } from './plan.ts';
+import { type Attachment, CniError, errorCode, type Result, resultJson, supportedVersions } from './protocol.ts';
+import type { CniRequest } from './request.ts';
+
+/** What the node is at the moment; absent as long as it has no ranges. */
+export interface NodeState {
+  readonly ranges: readonly Cidr[];
+  readonly mtu: number;
+  readonly plan: NodePlan;
+  /** The bridge's index. */
+  readonly bridge: number;
+}
+
+type RequestOf<C extends CniRequest['command']> = Extract<CniRequest, { command: C }>;
+
+export class Plugin {
+  readonly #nl: Netlink;
+  readonly #store: LeaseStore;
+  readonly #state: () => NodeState | undefined;
+  /** Attachments that a GC called invalid while their namespace still lived: the next GC takes them. */
+  #condemned = new Set<string>();
+
+  constructor(nl: Netlink, store: LeaseStore, state: () => NodeState | undefined) {
+    this.#nl = nl;
+    this.#store = store;
+    this.#state = state;
+  }
+
+  /** Does what is asked; the answer is what goes to standard output. Throws CniError. */
+  handle(request: CniRequest): object | undefined {
+    try {
+      switch (request.command) {
+        case 'ADD':
+          return resultJson(this.#add(request), request.version);
+        case 'DEL':
+          return this.#delete(request.attachment);
+        case 'CHECK':
+          return this.#check(request);
+        case 'GC':
+          return this.#collect(request);
+        case 'STATUS':
+          return this.#status();
+        case 'VERSION':
+          return { cniVersion: request.version, supportedVersions };
+      }
+    } catch (error) {
+      throw asCniError(error, request.command);
+    }
+  }
+
+  #node(): NodeState {
+    const state = this.#state();
+    if (state !== undefined) return state;
+    throw new CniError(errorCode.tryAgainLater, 'the node has no range for pods yet', 'Node.spec.podCIDRs is empty');
+  }
+
+  #add(request: RequestOf<'ADD'>): Result {
+    const { attachment, netns: path } = request;
+    const node = this.#node();
+    const netns = openContainerNetns(path);
+    try {
+      const held = this.#store.get(attachment);
+      if (held?.attached === true && findLink(this.#nl, hostLinkName(attachment)) !== undefined)
+        throw new CniError(errorCode.interfaceExists, `${attachment.ifname} is attached to this container already`);
+      const lease = this.#store.acquire(
+        { attachment, network: request.network, netns: path, pod: request.pod },
+        node.ranges,
+      );
+      return this.#attach(lease, node, netns, request.previous);
+    } finally {
+      closeSync(netns);
+    }
+  }
+
+  #attach(lease: Lease, node: NodeState, netns: number, previous: Result | undefined): Result {
+    try {
+      const plan = planAttachment(lease, node.ranges, node.mtu);
+      attach(this.#nl, plan, netns, node.bridge);
+      this.#store.complete(lease);
+      return resultOf(plan, node.plan, previous);
+    } catch (error) {
+      detach(this.#nl, hostLinkName(lease.attachment));
+      this.#store.release(lease.attachment);
+      throw error;
+    }
+  }
+
+  /** Succeeds whatever is left of the attachment: nothing, a part, or all of it. The link goes before the address. */
+  #delete(attachment: Attachment): undefined {
+    detach(this.#nl, hostLinkName(attachment));
+    this.#store.release(attachment);
+    this.#condemned.delete(attachmentKey(attachment));
+    return undefined;
+  }
+
+  #check(request: RequestOf<'CHECK'>): undefined {
+    const lease = this.#store.get(request.attachment);
+    if (lease === undefined)
+      throw new CniError(errorCode.checkFailed, `no address is reserved for ${request.attachment.containerId}`);
+    const node = this.#node();
+    const plan = planAttachment({ ...lease, netns: request.netns }, node.ranges, node.mtu);
+    const netns = openContainerNetns(request.netns);
+    try {
+      const problems = [
+        ...missingInResult(
+          plan.container.addresses.map(({ address, prefix }) => `${address}/${prefix}`),
+          request.previous,
+        ),
+        ...inspectAttachment(this.#nl, plan, netns, node.bridge),
+      ];
+      if (problems.length > 0) throw new CniError(errorCode.checkFailed, problems.join('; '));
+      return undefined;
+    } finally {
+      closeSync(netns);
+    }
+  }
+
+  /**
+   * Frees what the runtime does not know any more. An attachment whose namespace still lives is only condemned the
+   * first time: a runtime that has just forgotten its pods must not cost them their addresses.
+   */
+  #collect(request: RequestOf<'GC'>): undefined {
+    const valid = new Set(request.valid.map(attachmentKey));
+    const stale = this.#store
+      .list()
+      .filter((lease) => lease.network === request.network && !valid.has(attachmentKey(lease.attachment)));
+    const condemned = new Set<string>();
+    const failures: string[] = [];
+    for (const lease of stale) {
+      const key = attachmentKey(lease.attachment);
+      if (!this.#condemned.has(key) && isNetns(lease.netns)) condemned.add(key);
+      else this.#tryDelete(lease.attachment, failures);
+    }
+    this.#condemned = condemned;
+    if (failures.length > 0) throw new CniError(errorCode.kernelRefused, failures.join('; '));
+    return undefined;
+  }
+
+  /** Frees what is left of a container that is known to be gone. */
+  forget(attachment: Attachment): void {
+    this.#delete(attachment);
+  }
+
+  #tryDelete(attachment: Attachment, failures: string[]): void {
+    try {
+      this.#delete(attachment);
+    } catch (error) {
+      failures.push(`${attachment.containerId}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  #status(): undefined {
+    const state = this.#state();
+    if (state === undefined)
+      throw new CniError(errorCode.notAvailable, 'the node has no range for pods yet', 'Node.spec.podCIDRs is empty');
+    const full = state.ranges.find((range) => BigInt(this.#store.count(range)) >= capacityOf(range));
+    if (full !== undefined) throw new CniError(errorCode.notAvailable, `no address is free in ${full}`);
+    return undefined;
+  }
+}
+
+function missingInResult(addresses: readonly string[], previous: Result): string[] {
+  return addresses
+    .filter((address) => !previous.ips.some((ip) => ip.address === address))
+    .map((address) => `the address ${address} of this container is not in prevResult`);
+}
+
+/** A failure of the kernel or the disk in the words of CNI. */
+function asCniError(error: unknown, command: string): CniError {
+  if (error instanceof CniError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof SystemCallError) return new CniError(errorCode.kernelRefused, `${command}: ${message}`);
+  if (failedWith(error, 'ERR_SQLITE_ERROR', 'ENOSPC', 'EIO', 'EROFS'))
+    return new CniError(errorCode.ioFailure, `${command}: the store of addresses: ${message}`);
+  return new CniError(errorCode.kernelRefused, `${command}: ${message}`);
+}
