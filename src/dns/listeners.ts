@@ -1,0 +1,107 @@
+// The sockets of the DNS server: UDP and TCP on the same address and port.
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { createServer, isIPv6, type Server, type Socket } from 'node:net';
+import { framed, type Responder } from './responder.ts';
+
+export interface Listeners {
+  /** The port that both listen on. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const idleMilliseconds = 10_000;
+const largestConnections = 1000;
+/** So many answers of one connection may be on their way; its next queries are read later. */
+const largestPipeline = 64;
+
+/** Listens on UDP and TCP; rejects with the system's error when the port is taken. */
+export async function listen(responder: Responder, address: string, port: number): Promise<Listeners> {
+  const tcp = await listenTcp(responder, address, port);
+  const bound = tcp.address();
+  const actual = typeof bound === 'object' && bound !== null ? bound.port : port;
+  const connections = new Set<Socket>();
+  tcp.on('connection', (socket) => {
+    connections.add(socket);
+    socket.on('close', () => connections.delete(socket));
+  });
+  const udp = await listenUdp(responder, address, actual).catch((error: unknown) => {
+    tcp.close();
+    throw error;
+  });
+  return {
+    port: actual,
+    async close() {
+      for (const socket of connections) socket.destroy();
+      await Promise.all([
+        new Promise<void>((resolve) => udp.close(() => resolve())),
+        new Promise<void>((resolve) => tcp.close(() => resolve())),
+      ]);
+    },
+  };
+}
+
+function listenUdp(responder: Responder, address: string, port: number): Promise<UdpSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
+    socket.on('message', (message, from) => {
+      const send = (answer: Buffer | undefined): void => {
+        // A client that is gone is no matter of the server's.
+        if (answer !== undefined) socket.send(answer, from.port, from.address, () => {});
+      };
+      const answer = responder.respond(message, 'udp');
+      if (answer instanceof Promise) void answer.then(send, () => {});
+      else send(answer);
+    });
+    socket.once('error', reject);
+    socket.bind(port, address, () => {
+      socket.off('error', reject);
+      socket.on('error', () => {});
+      resolve(socket);
+    });
+  });
+}
+
+function listenTcp(responder: Responder, address: string, port: number): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => serve(responder, socket));
+    server.maxConnections = largestConnections;
+    server.once('error', reject);
+    server.listen(port, address, () => {
+      server.off('error', reject);
+      server.on('error', () => {});
+      resolve(server);
+    });
+  });
+}
+
+/** One connection: queries one after the other or many at once; each is answered when its answer is there (RFC 7766). */
+function serve(responder: Responder, socket: Socket): void {
+  let received: Buffer = Buffer.alloc(0);
+  let underway = 0;
+  const done = (answer: Buffer | undefined): void => {
+    underway--;
+    if (answer !== undefined && !socket.destroyed) socket.write(framed(answer));
+    if (underway === largestPipeline - 1) next();
+  };
+  const next = (): void => {
+    while (underway < largestPipeline && received.length >= 2) {
+      const length = received.readUInt16BE(0);
+      if (received.length < 2 + length) break;
+      const message = received.subarray(2, 2 + length);
+      received = received.subarray(2 + length);
+      underway++;
+      const answer = responder.respond(message, 'tcp');
+      if (answer instanceof Promise) void answer.then(done, () => done(undefined));
+      else done(answer);
+    }
+    if (underway >= largestPipeline) socket.pause();
+    else socket.resume();
+  };
+  socket.setNoDelay(true);
+  socket.setTimeout(idleMilliseconds, () => socket.destroy());
+  socket.on('error', () => {});
+  socket.on('data', (chunk: Buffer) => {
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+    next();
+  });
+}
