@@ -42,9 +42,10 @@ export function decideRoutes(nodes: readonly Node[], context: FabricContext): Fa
     if (node.metadata.name === context.nodeName) continue;
     const owner = `Node ${node.metadata.name}`;
     for (const to of rangesOf(node)) {
-      const found = routeTo(node, to, context, own, routes);
-      if (typeof found === 'string') problems.push({ owner, reason: found });
-      else if (found !== undefined) routes.push({ to, via: found, owner });
+      const reason = contradiction(to, context, own, routes);
+      const via = internalAddress(node, to);
+      if (reason !== undefined) problems.push({ owner, reason });
+      else if (via !== undefined) routes.push({ to, via, owner });
     }
   }
   return { routes: routes.sort((a, b) => compare(a.to, b.to)), problems };
@@ -52,20 +53,18 @@ export function decideRoutes(nodes: readonly Node[], context: FabricContext): Fa
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The next hop; a text where the objects contradict one another; undefined while the address is not known yet. */
-function routeTo(
-  node: Node,
+/** Why a range cannot be routed; undefined where nothing speaks against it. */
+function contradiction(
   to: Cidr,
   context: FabricContext,
   own: readonly Cidr[],
   routes: readonly FabricRoute[],
-): Ip | string | undefined {
+): string | undefined {
   if (context.clusterCidrs.length > 0 && !context.clusterCidrs.some((range) => contains(range, to)))
     return `its range ${to} is outside of the cluster's ${context.clusterCidrs.join(', ')}`;
   if (own.some((range) => cidrsOverlap(range, to))) return `its range ${to} overlaps with this node's`;
   const other = routes.find((route) => cidrsOverlap(route.to, to));
-  if (other !== undefined) return `its range ${to} overlaps with ${other.to} of ${other.owner}`;
-  return internalAddress(node, to);
+  return other === undefined ? undefined : `its range ${to} overlaps with ${other.to} of ${other.owner}`;
 }
 
 function contains(outer: Cidr, inner: Cidr): boolean {
@@ -79,6 +78,7 @@ function rangesOf(node: Node): Cidr[] {
   return texts.flatMap((text) => parseCidr(text) ?? []);
 }
 
+/** Undefined while the node has not reported its address yet. */
 function internalAddress(node: Node, range: Cidr): Ip | undefined {
   return (node.status?.addresses ?? [])
     .filter(({ type }) => type === 'InternalIP')
