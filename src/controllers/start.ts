@@ -1,0 +1,39 @@
+// Starts all controllers of the cluster over shared caches.
+import type { Client } from '../k8s/client.ts';
+import type { Log } from '../log/log.ts';
+import type { Cidr } from '../net/address.ts';
+import { createContext } from './context.ts';
+import type { Controller } from './controller.ts';
+import { runEndpointSlices, runEndpoints } from './endpoints/controllers.ts';
+import { defaultNodeMaskSize, type NodeMaskSize, runNodeIpam } from './node-ipam.ts';
+import { runReplicaSets } from './replicaset.ts';
+import { runServiceAccounts } from './service-account.ts';
+
+export interface ControllersOptions {
+  readonly client: Client;
+  /** The pod ranges of the cluster, one for each family. */
+  readonly clusterCidrs: readonly Cidr[];
+  /** The prefix length of a node's share (default /24 and /64). */
+  readonly nodeMaskSize?: Partial<NodeMaskSize>;
+  /** The PEM of the authority that pods trust: goes into the ConfigMap kube-root-ca.crt of every namespace. */
+  readonly serviceAccountRootCa: string;
+  readonly log: Log;
+}
+
+/** Starts the controllers; each begins once its caches are filled. */
+export async function startControllers(options: ControllersOptions): Promise<{ stop(): Promise<void> }> {
+  const context = createContext(options.client, options.log);
+  const controllers: Controller[] = [
+    runNodeIpam(context, options.clusterCidrs, { ...defaultNodeMaskSize, ...options.nodeMaskSize }),
+    runServiceAccounts(context, options.serviceAccountRootCa),
+    runReplicaSets(context),
+    runEndpointSlices(context),
+    runEndpoints(context),
+  ];
+  return {
+    async stop() {
+      await Promise.all(controllers.map((controller) => controller.stop()));
+      context.stop();
+    },
+  };
+}
