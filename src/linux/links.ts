@@ -17,6 +17,7 @@ import {
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
+const RTM_SETLINK = 19;
 
 const IFLA = {
   address: 1,
@@ -215,7 +216,7 @@ export function changeLink(nl: Netlink, link: number, change: LinkChange): void 
 /** Lets a bridge send frames back through the port that they came in by (a pod that reaches itself by a Service). */
 export function setHairpin(nl: Netlink, port: number, hairpin: boolean): void {
   nl.request({
-    type: RTM_NEWLINK,
+    type: RTM_SETLINK,
     body: header(port, 0, 0, AF_BRIDGE),
     attributes: [nested(IFLA.protinfo, [u8(BRPORT_MODE_HAIRPIN, hairpin ? 1 : 0)])],
     what: `setting hairpin on the bridge port number ${port}`,
