@@ -1,0 +1,207 @@
+// What the server fills into a Service: its families, cluster addresses and node ports (kubernetes, registry/core/service).
+import type { Service, ServiceSpec } from '../../k8s/types.generated.ts';
+import type { Family } from '../../net/address.ts';
+import { familyOf, parseIp } from '../../net/address.ts';
+import { type ApiObject, typed } from '../object.ts';
+import { type FieldError, invalid } from '../schema/errors.ts';
+import { AllocationError, type ServiceAddresses } from './service-addresses.ts';
+
+const headless = (spec: ServiceSpec): boolean => (spec.clusterIPs?.[0] ?? spec.clusterIP) === 'None';
+const hasNodePorts = (spec: ServiceSpec): boolean =>
+  spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false);
+const canHaveNodePorts = (spec: ServiceSpec): boolean => spec.type === 'NodePort' || spec.type === 'LoadBalancer';
+const needsHealthPort = (spec: ServiceSpec): boolean =>
+  spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
+
+/** Keeps clusterIP and clusterIPs saying the same, whichever of them the client wrote. */
+function alignAddresses(spec: ServiceSpec, old: ServiceSpec | undefined): void {
+  if (old !== undefined && spec.clusterIP !== old.clusterIP && same(spec.clusterIPs, old.clusterIPs)) {
+    if (spec.clusterIP) spec.clusterIPs = [spec.clusterIP, ...(spec.clusterIPs ?? []).slice(1)];
+    else delete spec.clusterIPs;
+  } else if (spec.clusterIP && !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
+  else if (!spec.clusterIP && spec.clusterIPs?.[0]) spec.clusterIP = spec.clusterIPs[0];
+}
+
+const same = (a: readonly string[] | undefined, b: readonly string[] | undefined): boolean =>
+  (a ?? []).join() === (b ?? []).join();
+
+/** Fills in what the user leaves open, before validation: what the old Service had, and the families. */
+export function prepareService(object: ApiObject, before: ApiObject | undefined, addresses: ServiceAddresses): void {
+  const { spec, metadata } = typed<Service>(object);
+  const old = before === undefined ? undefined : typed<Service>(before).spec;
+  if (old !== undefined) keepAllocated(spec, old);
+  alignAddresses(spec, old);
+  if (spec.type === 'ExternalName') {
+    if (old !== undefined && old.type !== 'ExternalName') dropAddresses(spec, old);
+    return;
+  }
+  if (!canHaveNodePorts(spec) && old !== undefined && canHaveNodePorts(old)) dropNodePorts(spec, old);
+  if (!needsHealthPort(spec) && old?.healthCheckNodePort === spec.healthCheckNodePort) delete spec.healthCheckNodePort;
+  fillFamilies(spec, metadata.name ?? '', addresses);
+}
+
+/** A client that replaces a Service need not repeat what was allocated to it. */
+function keepAllocated(spec: ServiceSpec, old: ServiceSpec): void {
+  if (spec.type !== 'ExternalName' && old.type !== 'ExternalName') {
+    if (!spec.clusterIP && !spec.clusterIPs?.length) {
+      if (old.clusterIP !== undefined) spec.clusterIP = old.clusterIP;
+      if (old.clusterIPs !== undefined) spec.clusterIPs = [...old.clusterIPs];
+    }
+    if (!spec.ipFamilies?.length && old.ipFamilies !== undefined) spec.ipFamilies = [...old.ipFamilies];
+    spec.ipFamilyPolicy ??= old.ipFamilyPolicy ?? 'SingleStack';
+  }
+  if (canHaveNodePorts(spec) && canHaveNodePorts(old)) {
+    for (const port of spec.ports ?? []) {
+      const before = old.ports?.find((one) => one.port === port.port && one.protocol === port.protocol);
+      if (!port.nodePort && before?.nodePort) port.nodePort = before.nodePort;
+    }
+  }
+  if (needsHealthPort(spec) && !spec.healthCheckNodePort && old.healthCheckNodePort)
+    spec.healthCheckNodePort = old.healthCheckNodePort;
+}
+
+/** A Service that becomes an ExternalName gives its addresses back, unless the user names others. */
+function dropAddresses(spec: ServiceSpec, old: ServiceSpec): void {
+  if (same(spec.clusterIPs, old.clusterIPs)) {
+    delete spec.clusterIP;
+    delete spec.clusterIPs;
+  }
+  if (same(spec.ipFamilies, old.ipFamilies)) delete spec.ipFamilies;
+  if (spec.ipFamilyPolicy === old.ipFamilyPolicy) delete spec.ipFamilyPolicy;
+  dropNodePorts(spec, old);
+}
+
+function dropNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
+  for (const port of spec.ports ?? []) {
+    if (old.ports?.some((one) => one.port === port.port && one.nodePort === port.nodePort)) delete port.nodePort;
+  }
+}
+
+function fillFamilies(spec: ServiceSpec, name: string, addresses: ServiceAddresses): void {
+  const configured = addresses.families;
+  const [first = 'IPv4'] = configured;
+  if (!spec.ipFamilyPolicy) {
+    const given = Math.max(spec.clusterIPs?.length ?? 0, spec.ipFamilies?.length ?? 0);
+    const free = headless(spec) && Object.keys(spec.selector ?? {}).length === 0;
+    spec.ipFamilyPolicy = free || given > 1 ? 'RequireDualStack' : 'SingleStack';
+    if (free && given <= 1 && configured.length === 1 && spec.ipFamilies?.length) spec.ipFamilyPolicy = 'SingleStack';
+  }
+  const families: Family[] = (spec.ipFamilies ?? []).filter((family) => family === 'IPv4' || family === 'IPv6');
+  for (const [i, text] of (spec.clusterIPs ?? []).entries()) {
+    const ip = parseIp(text);
+    if (ip !== undefined && families[i] === undefined) families[i] = familyOf(ip);
+  }
+  if (families.length === 0) families.push(first);
+  const dual = spec.ipFamilyPolicy !== 'SingleStack';
+  const selectorless = headless(spec) && Object.keys(spec.selector ?? {}).length === 0;
+  if (dual && configured.length < 2 && spec.ipFamilyPolicy === 'RequireDualStack' && !selectorless)
+    refuse(name, [
+      {
+        path: 'spec.ipFamilyPolicy',
+        type: 'Invalid',
+        value: 'RequireDualStack',
+        detail: 'this cluster is not configured for dual-stack services',
+      },
+    ]);
+  if (dual && families.length === 1 && (configured.length === 2 || selectorless))
+    families.push(families[0] === 'IPv4' ? 'IPv6' : 'IPv4');
+  if (!dual && (spec.ipFamilies?.length ?? 0) <= 1) families.splice(1);
+  spec.ipFamilies = families;
+  if (!dual && spec.clusterIPs !== undefined) spec.clusterIPs.splice(Math.max(1, families.length));
+  const missing = families.findIndex((family) => !configured.includes(family));
+  if (missing >= 0 && !selectorless)
+    refuse(name, [
+      {
+        path: `spec.ipFamilies[${missing}]`,
+        type: 'Invalid',
+        value: families[missing],
+        detail: 'not configured on this cluster',
+      },
+    ]);
+}
+
+function refuse(name: string, errors: FieldError[]): never {
+  throw invalid({ group: '', kind: 'Service' }, name, errors);
+}
+
+/** Gives the Service its addresses and node ports, after validation. Throws 422 where one cannot be had. */
+export function allocateService(object: ApiObject, before: ApiObject | undefined, addresses: ServiceAddresses): void {
+  const { spec, metadata } = typed<Service>(object);
+  const old = before === undefined ? undefined : typed<Service>(before).spec;
+  const name = metadata.name ?? '';
+  if (spec.type !== 'ExternalName') allocateAddresses(spec, old, name, addresses);
+  allocatePorts(spec, old, name, addresses);
+}
+
+function allocateAddresses(
+  spec: ServiceSpec,
+  old: ServiceSpec | undefined,
+  name: string,
+  addresses: ServiceAddresses,
+): void {
+  if (headless(spec)) {
+    spec.clusterIP = 'None';
+    spec.clusterIPs = ['None'];
+    return;
+  }
+  const mine = new Set(old?.clusterIPs ?? []);
+  const given = (spec.clusterIPs ?? []).filter((ip) => ip !== '');
+  const result: string[] = [];
+  for (const [index, family] of (spec.ipFamilies ?? []).entries()) {
+    const wanted = given[index];
+    try {
+      if (wanted === undefined) result.push(addresses.freeAddress(family === 'IPv6' ? 'IPv6' : 'IPv4'));
+      else {
+        if (!mine.has(wanted)) addresses.checkAddress(wanted);
+        result.push(wanted);
+      }
+    } catch (error) {
+      if (!(error instanceof AllocationError)) throw error;
+      refuse(name, [{ path: 'spec.clusterIPs', type: 'Invalid', value: given, detail: error.message }]);
+    }
+  }
+  spec.clusterIPs = result;
+  if (result[0] !== undefined) spec.clusterIP = result[0];
+}
+
+function allocatePorts(
+  spec: ServiceSpec,
+  old: ServiceSpec | undefined,
+  name: string,
+  addresses: ServiceAddresses,
+): void {
+  const mine = new Set((old?.ports ?? []).map((port) => port.nodePort ?? 0));
+  // TCP and UDP of one number may share a node port within a Service.
+  const taken = new Set((spec.ports ?? []).map((port) => port.nodePort ?? 0).filter((port) => port !== 0));
+  const chosen = new Map<string, number>();
+  const guarded = (path: string, value: number, choose: () => number): number => {
+    try {
+      return choose();
+    } catch (error) {
+      if (!(error instanceof AllocationError)) throw error;
+      return refuse(name, [{ path, type: 'Invalid', value, detail: error.message }]);
+    }
+  };
+  for (const [index, port] of (spec.ports ?? []).entries()) {
+    const wanted = port.nodePort ?? 0;
+    const path = `spec.ports[${index}].nodePort`;
+    if (wanted !== 0 && canHaveNodePorts(spec)) {
+      guarded(path, wanted, () => {
+        if (!mine.has(wanted)) addresses.checkPort(wanted);
+        return wanted;
+      });
+    } else if (wanted === 0 && hasNodePorts(spec)) {
+      const sibling = chosen.get(`${port.port} ${port.protocol === 'TCP' ? 'UDP' : 'TCP'}`);
+      port.nodePort = sibling ?? guarded(path, 0, () => addresses.freePort(taken));
+      taken.add(port.nodePort);
+      chosen.set(`${port.port} ${port.protocol ?? 'TCP'}`, port.nodePort);
+    }
+  }
+  if (!needsHealthPort(spec)) return;
+  const wanted = spec.healthCheckNodePort ?? 0;
+  spec.healthCheckNodePort = guarded('spec.healthCheckNodePort', wanted, () => {
+    if (wanted === 0) return addresses.freePort(taken);
+    if (wanted !== old?.healthCheckNodePort) addresses.checkPort(wanted);
+    return wanted;
+  });
+}

@@ -1,0 +1,97 @@
+// Everything that is not an object: discovery, version, health, OpenAPI.
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { aggregated, coreVersions, groupDocument, groupList, resourceList } from '../discovery.ts';
+import { negotiateDiscovery } from '../negotiate.ts';
+import type { Registry } from '../registry.ts';
+import { sendJson, sendText } from '../respond.ts';
+import { pathNotFound } from '../schema/errors.ts';
+import { openApiV2 } from './openapi-v2.ts';
+import { openApiV3, openApiV3Index } from './openapi-v3.ts';
+
+/** The version of Kubernetes whose API this is; kubectl compares it with its own. */
+export const gitVersion = 'v1.36.0+weft';
+
+const version = {
+  major: '1',
+  minor: '36',
+  gitVersion,
+  gitCommit: '',
+  gitTreeState: 'clean',
+  buildDate: '1970-01-01T00:00:00Z',
+  goVersion: '',
+  compiler: '',
+  platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+};
+
+interface Document {
+  readonly type: string;
+  readonly body: string | Buffer;
+}
+
+const json = (value: unknown, type = 'application/json'): Document => ({ type, body: JSON.stringify(value) });
+
+/** Answers from documents that are made on first use, and again after the kinds have changed. */
+export class Documents {
+  readonly #registry: Registry;
+  readonly #made = new Map<string, Document>();
+  #revision: number;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+    this.#revision = registry.revision;
+  }
+
+  /** Throws 404 for a path that there is nothing at. */
+  answer(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return sendText(response, 200, 'ok', 'text/plain; charset=utf-8');
+    if (path === '/version') return sendJson(response, 200, version);
+    const document = this.#find(path.replace(/\/$/, ''), request.headers.accept);
+    if (document === undefined) throw pathNotFound();
+    const etag = `"${createHash('sha256').update(document.body).digest('hex').slice(0, 32)}"`;
+    response.setHeader('etag', etag);
+    response.setHeader('vary', 'Accept');
+    if (request.headers['if-none-match'] === etag) {
+      response.writeHead(304).end();
+      return;
+    }
+    sendText(response, 200, document.body, document.type);
+  }
+
+  #find(path: string, accept: string | undefined): Document | undefined {
+    if (this.#revision !== this.#registry.revision) {
+      this.#made.clear();
+      this.#revision = this.#registry.revision;
+    }
+    const form = path === '/api' || path === '/apis' ? negotiateDiscovery(accept) : '';
+    const key = `${path} ${form}`;
+    const known = this.#made.get(key);
+    if (known !== undefined) return known;
+    const made = this.#make(path, form);
+    if (made !== undefined) this.#made.set(key, made);
+    return made;
+  }
+
+  #make(path: string, form: '' | 'plain' | 'v2' | 'v2beta1'): Document | undefined {
+    const registry = this.#registry;
+    if (form === 'v2' || form === 'v2beta1')
+      return json(
+        aggregated(registry, path === '/api', form),
+        `application/json;g=apidiscovery.k8s.io;v=${form};as=APIGroupDiscoveryList`,
+      );
+    if (path === '/api') return json(coreVersions());
+    if (path === '/apis') return json(groupList(registry));
+    if (path === '/openapi/v3') return json(openApiV3Index(registry));
+    if (path === '/openapi/v2') return openApiV2(registry);
+    const [, root, ...parts] = path.split('/');
+    if (root === 'openapi' && parts[0] === 'v3') return optional(openApiV3(registry, parts.slice(1).join('/')));
+    if (root === 'api' && parts.length === 1) return optional(resourceList(registry, '', parts[0] ?? ''));
+    if (root !== 'apis') return undefined;
+    const [name = '', one] = parts;
+    const group = registry.groups().find((entry) => entry.name === name && name !== '');
+    if (group === undefined || parts.length > 2) return undefined;
+    return one === undefined ? json(groupDocument(group)) : optional(resourceList(registry, name, one));
+  }
+}
+
+const optional = (value: unknown): Document | undefined => (value === undefined ? undefined : json(value));

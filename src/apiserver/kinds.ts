@@ -1,0 +1,244 @@
+// The built-in kinds: their names, where they are served, and what can be done with them.
+import type { ApiObject } from './object.ts';
+import type { Column } from './table/columns.ts';
+import type { KindSchema } from './schema/types.ts';
+
+export type Subresource =
+  | 'status'
+  | 'scale'
+  | 'finalize'
+  | 'binding'
+  | 'eviction'
+  | 'token'
+  | 'log'
+  | 'exec'
+  | 'attach'
+  | 'portforward'
+  | 'proxy';
+
+/** Where a custom resource's scale subresource finds its numbers. */
+export interface ScalePaths {
+  readonly spec: readonly string[];
+  readonly status: readonly string[];
+  readonly selector: readonly string[] | undefined;
+}
+
+/** What a CustomResourceDefinition adds to a kind. */
+export interface CustomKind {
+  /** The CRD's name: `plural.group`. */
+  readonly definition: string;
+  readonly openApi: unknown;
+  readonly columns: readonly { column: Column; path: string }[];
+  readonly scale: ScalePaths | undefined;
+}
+
+/** A kind in one version, as it is served. */
+export interface Kind {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly namespaced: boolean;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly subresources: readonly Subresource[];
+  /** Which shelf of the storage holds the objects: all versions of a kind share one. */
+  readonly storage: string;
+  /** The name of its OpenAPI definition. */
+  readonly definition: string;
+  /** Made on first use: schemas are large. */
+  readonly schema: () => KindSchema;
+  /** Whether `metadata.generation` counts the changes of the desired state. */
+  readonly generation: boolean;
+  readonly custom?: CustomKind;
+  /** For a second view of objects that are stored as another kind: from storage, and back. */
+  readonly view?: { readonly read: (stored: ApiObject) => ApiObject; readonly write: (object: ApiObject) => ApiObject };
+}
+
+export const apiVersionOf = (kind: Pick<Kind, 'group' | 'version'>): string =>
+  kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;
+
+/** `v1/Pod`, `apps/v1/Deployment`: how the schema room names a kind. */
+export const gvkOf = (kind: Kind): string => `${apiVersionOf(kind)}/${kind.kind}`;
+
+/** The resource as errors name it. */
+export const resourceOf = (kind: Kind): { group: string; resource: string } => ({
+  group: kind.group,
+  resource: kind.plural,
+});
+
+/** `pods`, `deployments.apps`: how messages name a resource. */
+export const qualified = (resource: { group: string; resource: string }): string =>
+  resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
+
+export const verbs = [
+  'create',
+  'delete',
+  'deletecollection',
+  'get',
+  'list',
+  'patch',
+  'update',
+  'watch',
+] as const;
+
+interface Row {
+  readonly kind: string;
+  readonly plural: string;
+  readonly cluster?: true;
+  readonly short?: readonly string[];
+  readonly all?: true;
+  readonly sub?: readonly Subresource[];
+  readonly generation?: true;
+}
+
+const core: readonly Row[] = [
+  { kind: 'Namespace', plural: 'namespaces', cluster: true, short: ['ns'], sub: ['status', 'finalize'] },
+  { kind: 'Node', plural: 'nodes', cluster: true, short: ['no'], sub: ['status', 'proxy'] },
+  {
+    kind: 'Pod',
+    plural: 'pods',
+    short: ['po'],
+    all: true,
+    sub: ['status', 'binding', 'eviction', 'log', 'exec', 'attach', 'portforward', 'proxy'],
+    generation: true,
+  },
+  { kind: 'Service', plural: 'services', short: ['svc'], all: true, sub: ['status', 'proxy'] },
+  { kind: 'Endpoints', plural: 'endpoints', short: ['ep'] },
+  { kind: 'ConfigMap', plural: 'configmaps', short: ['cm'] },
+  { kind: 'Secret', plural: 'secrets' },
+  { kind: 'ServiceAccount', plural: 'serviceaccounts', short: ['sa'], sub: ['token'] },
+  { kind: 'Event', plural: 'events', short: ['ev'] },
+];
+
+const groups: readonly { group: string; package: string; rows: readonly Row[] }[] = [
+  { group: '', package: 'io.k8s.api.core.v1', rows: core },
+  {
+    group: 'apps',
+    package: 'io.k8s.api.apps.v1',
+    rows: [
+      { kind: 'ControllerRevision', plural: 'controllerrevisions' },
+      { kind: 'DaemonSet', plural: 'daemonsets', short: ['ds'], all: true, sub: ['status'], generation: true },
+      {
+        kind: 'Deployment',
+        plural: 'deployments',
+        short: ['deploy'],
+        all: true,
+        sub: ['status', 'scale'],
+        generation: true,
+      },
+      {
+        kind: 'ReplicaSet',
+        plural: 'replicasets',
+        short: ['rs'],
+        all: true,
+        sub: ['status', 'scale'],
+        generation: true,
+      },
+      {
+        kind: 'StatefulSet',
+        plural: 'statefulsets',
+        short: ['sts'],
+        all: true,
+        sub: ['status', 'scale'],
+        generation: true,
+      },
+    ],
+  },
+  {
+    group: 'batch',
+    package: 'io.k8s.api.batch.v1',
+    rows: [{ kind: 'Job', plural: 'jobs', all: true, sub: ['status'], generation: true }],
+  },
+  { group: 'coordination.k8s.io', package: 'io.k8s.api.coordination.v1', rows: [{ kind: 'Lease', plural: 'leases' }] },
+  {
+    group: 'discovery.k8s.io',
+    package: 'io.k8s.api.discovery.v1',
+    rows: [{ kind: 'EndpointSlice', plural: 'endpointslices', generation: true }],
+  },
+  {
+    group: 'networking.k8s.io',
+    package: 'io.k8s.api.networking.v1',
+    rows: [
+      { kind: 'Ingress', plural: 'ingresses', short: ['ing'], sub: ['status'], generation: true },
+      { kind: 'IngressClass', plural: 'ingressclasses', cluster: true, generation: true },
+      { kind: 'NetworkPolicy', plural: 'networkpolicies', short: ['netpol'], generation: true },
+    ],
+  },
+  {
+    group: 'rbac.authorization.k8s.io',
+    package: 'io.k8s.api.rbac.v1',
+    rows: [
+      { kind: 'ClusterRole', plural: 'clusterroles', cluster: true },
+      { kind: 'ClusterRoleBinding', plural: 'clusterrolebindings', cluster: true },
+      { kind: 'Role', plural: 'roles' },
+      { kind: 'RoleBinding', plural: 'rolebindings' },
+    ],
+  },
+  {
+    group: 'apiextensions.k8s.io',
+    package: 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1',
+    rows: [
+      {
+        kind: 'CustomResourceDefinition',
+        plural: 'customresourcedefinitions',
+        cluster: true,
+        short: ['crd', 'crds'],
+        sub: ['status'],
+        generation: true,
+      },
+    ],
+  },
+];
+
+/** The function run once: its first answer is kept. */
+export function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+function builtIn(group: string, folder: string, row: Row, schemaOf: (definition: string) => KindSchema): Kind {
+  const definition = `${folder}.${row.kind}`;
+  return {
+    group,
+    version: 'v1',
+    kind: row.kind,
+    plural: row.plural,
+    singular: row.kind.toLowerCase(),
+    namespaced: row.cluster !== true,
+    shortNames: row.short ?? [],
+    categories: row.all ? ['all'] : row.kind === 'CustomResourceDefinition' ? ['api-extensions'] : [],
+    subresources: row.sub ?? [],
+    storage: `${group}/${row.plural}`,
+    definition,
+    schema: once(() => schemaOf(definition)),
+    generation: row.generation === true,
+  };
+}
+
+/** All kinds that are served from the start; `schemaOf` makes the schema of a definition. */
+export function builtInKinds(schemaOf: (definition: string) => KindSchema): Kind[] {
+  return groups.flatMap(({ group, package: folder, rows }) => rows.map((row) => builtIn(group, folder, row, schemaOf)));
+}
+
+/** Storage shelves that code refers to by name. */
+export const shelves = {
+  namespaces: '/namespaces',
+  nodes: '/nodes',
+  pods: '/pods',
+  services: '/services',
+  endpoints: '/endpoints',
+  serviceAccounts: '/serviceaccounts',
+  events: '/events',
+  ingressClasses: 'networking.k8s.io/ingressclasses',
+  endpointSlices: 'discovery.k8s.io/endpointslices',
+  roles: 'rbac.authorization.k8s.io/roles',
+  roleBindings: 'rbac.authorization.k8s.io/rolebindings',
+  clusterRoles: 'rbac.authorization.k8s.io/clusterroles',
+  clusterRoleBindings: 'rbac.authorization.k8s.io/clusterrolebindings',
+  definitions: 'apiextensions.k8s.io/customresourcedefinitions',
+} as const;
