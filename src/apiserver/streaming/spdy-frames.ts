@@ -16,20 +16,30 @@ const maxLength = 2 ** 24 - 1;
 /** No peer of ours sends control frames near this size: more is not SPDY. */
 const maxControlLength = 2 ** 20;
 
-/** Writes the frames of one connection; the header blocks of a connection are one zlib stream. */
+/** Writes the streams' beginnings of one connection. */
 export function createFrameWriter(): {
   synStream(stream: number, headers: Readonly<Record<string, string>>): Buffer;
 } {
-  let first = true;
+  const write = createHeaderWriter();
   return {
     synStream(stream, headers) {
-      // A zlib stream may consist of stored (uncompressed) blocks: valid for every inflater, and without any state.
-      const block = Buffer.concat([first ? zlibHeader : Buffer.alloc(0), storedBlock(headerBlock(headers))]);
-      first = false;
       const body = Buffer.alloc(10);
       body.writeUInt32BE(stream, 0);
-      return controlFrame(control.synStream, Buffer.concat([body, block]));
+      return controlFrame(control.synStream, Buffer.concat([body, write(headers)]));
     },
+  };
+}
+
+/**
+ * Writes the header blocks of one direction of a connection: together they are one zlib stream. Such a stream may
+ * consist of stored (uncompressed) blocks, which every inflater reads and which need no state here.
+ */
+export function createHeaderWriter(): (headers: Readonly<Record<string, string>>) => Buffer {
+  let first = true;
+  return (headers) => {
+    const block = Buffer.concat([first ? zlibHeader : Buffer.alloc(0), storedBlock(headerBlock(headers)), syncFlush]);
+    first = false;
+    return block;
   };
 }
 
@@ -43,6 +53,9 @@ function storedBlock(content: Buffer): Buffer {
   header.writeUInt16LE(~content.length & 0xffff, 3);
   return Buffer.concat([header, content]);
 }
+
+/** What a sync flush ends with: an empty block. Go's inflater hands out what it has only after it. */
+const syncFlush = storedBlock(Buffer.alloc(0));
 
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const text = (value: string) => {

@@ -1,9 +1,12 @@
 // Two connections made into one: bytes both ways, with back-pressure, each side's end passed on.
 import type { Duplex } from 'node:stream';
 
-/** `head` of a side is what was read of it already. */
-export function tunnel(a: Duplex, headOfA: Buffer, b: Duplex, headOfB: Buffer): void {
-  const both = [a, b];
+/**
+ * Joins the client's connection and the one that serves it; `head` of a side is what was read of it already. SPDY and
+ * WebSocket have their own half-close: a client that ends its TCP side has gone, and the session with it.
+ */
+export function tunnel(client: Duplex, clientHead: Buffer, backend: Duplex, backendHead: Buffer): void {
+  const both = [client, backend];
   for (const side of both) {
     side.on('error', () => {
       for (const one of both) one.destroy();
@@ -14,8 +17,9 @@ export function tunnel(a: Duplex, headOfA: Buffer, b: Duplex, headOfB: Buffer): 
     // Interactive sessions send single keys: they must not wait for more (Nagle's algorithm).
     if ('setNoDelay' in side && typeof side.setNoDelay === 'function') side.setNoDelay(true);
   }
-  if (headOfA.length > 0) b.write(headOfA);
-  if (headOfB.length > 0) a.write(headOfB);
-  a.pipe(b);
-  b.pipe(a);
+  client.on('end', () => backend.once('finish', () => backend.destroy()));
+  if (clientHead.length > 0) backend.write(clientHead);
+  if (backendHead.length > 0) client.write(backendHead);
+  client.pipe(backend);
+  backend.pipe(client);
 }

@@ -51,6 +51,8 @@ function join(client: Duplex, clientHead: Buffer, runtime: Duplex, runtimeHead: 
     side.on('error', () => other.destroy());
     side.on('close', () => other.destroy());
   }
+  // SPDY has its own half-close: a client that ends its TCP side has gone.
+  client.on('end', () => runtime.once('finish', () => runtime.destroy()));
   if (clientHead.length > 0) runtime.write(clientHead);
   if (runtimeHead.length > 0) client.write(runtimeHead);
   client.pipe(runtime);
