@@ -35,9 +35,7 @@ function byPolicy(pod: Pod, cluster: ClusterResolver, node: Resolver): Resolver 
   const { domain } = cluster;
   return {
     servers: cluster.servers,
-    searches: [
-      ...new Set([`${pod.metadata.namespace}.svc.${domain}`, `svc.${domain}`, domain, ...node.searches]),
-    ],
+    searches: [...new Set([`${pod.metadata.namespace}.svc.${domain}`, `svc.${domain}`, domain, ...node.searches])],
     options: ['ndots:5'],
   };
 }

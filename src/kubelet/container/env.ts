@@ -40,7 +40,11 @@ export function environment(input: EnvironmentInput): { key: string; value: stri
     if (valueFrom !== undefined) {
       const found = fromSource(input, valueFrom);
       if (found !== undefined) result.set(name, found);
-    } else result.set(name, expand(value ?? '', (other) => result.get(other) ?? services.get(other)));
+    } else
+      result.set(
+        name,
+        expand(value ?? '', (other) => result.get(other) ?? services.get(other)),
+      );
   }
   for (const [name, value] of services) if (!result.has(name)) result.set(name, value);
   return [...result].map(([key, value]) => ({ key, value }));
@@ -86,7 +90,8 @@ function serviceVariables(pod: Pod, services: readonly Service[]): Map<string, s
   const result = new Map<string, string>();
   const { namespace } = pod.metadata;
   const master = services.find(({ metadata }) => metadata.namespace === 'default' && metadata.name === 'kubernetes');
-  const linked = pod.spec.enableServiceLinks === false ? [] : services.filter((s) => s.metadata.namespace === namespace);
+  const linked =
+    pod.spec.enableServiceLinks === false ? [] : services.filter((s) => s.metadata.namespace === namespace);
   for (const service of [...(master === undefined ? [] : [master]), ...linked])
     for (const [name, value] of variablesOf(service)) result.set(name, value);
   return result;

@@ -71,8 +71,7 @@ export function resourceValue(
     memory: source.allocatable.memory,
     'ephemeral-storage': source.allocatable.ephemeralStorage,
   };
-  const quantity =
-    kind === 'limits' ? (limits?.[name] ?? fallback[name]) : (requests?.[name] ?? limits?.[name] ?? '0');
+  const quantity = kind === 'limits' ? (limits?.[name] ?? fallback[name]) : (requests?.[name] ?? limits?.[name] ?? '0');
   if (quantity === undefined) throw new RangeError(`unsupported container resource: ${resource}`);
   const unit = divisor === undefined || divisor === '' || divisor === '0' ? '1' : divisor;
   if (name === 'cpu') return String(Math.ceil(milliCpuOf(quantity) / milliCpuOf(unit)));

@@ -20,7 +20,9 @@ export async function runHook(
     );
     if (answer.exitCode === 0) return;
     const output = Buffer.concat([answer.stdout, answer.stderr]).toString('utf8').slice(0, 1024);
-    throw new Error(`Exec lifecycle hook (${JSON.stringify(cmd)}) for Container "${target.container.name}" failed - error: command exited with ${answer.exitCode}: ${output}`);
+    throw new Error(
+      `Exec lifecycle hook (${JSON.stringify(cmd)}) for Container "${target.container.name}" failed - error: command exited with ${answer.exitCode}: ${output}`,
+    );
   }
   if (handler.httpGet !== undefined) {
     const { status } = await httpGet(httpTarget(handler.httpGet, target.container, target.podIp), timeoutMs);

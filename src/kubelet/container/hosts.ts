@@ -33,5 +33,9 @@ export function nodeHosts(file: string, aliases?: readonly HostAlias[]): string 
 
 function aliasLines(aliases: readonly HostAlias[] = []): string[] {
   if (aliases.length === 0) return [];
-  return ['', '# Entries added by HostAliases.', ...aliases.map(({ ip, hostnames }) => [ip, ...(hostnames ?? [])].join('\t'))];
+  return [
+    '',
+    '# Entries added by HostAliases.',
+    ...aliases.map(({ ip, hostnames }) => [ip, ...(hostnames ?? [])].join('\t')),
+  ];
 }

@@ -25,10 +25,9 @@ export async function containerMounts(input: MountInput): Promise<Request<'Mount
   const mounts: Request<'Mount'>[] = [];
   for (const mount of container.volumeMounts ?? []) {
     const volume = input.volumes.get(mount.name);
-    if (volume === undefined) throw new ConfigError(`the volume ${mount.name} of a volumeMount is not in the pod's spec`);
-    const subPath = mount.subPathExpr
-      ? expand(mount.subPathExpr, (name) => values.get(name))
-      : (mount.subPath ?? '');
+    if (volume === undefined)
+      throw new ConfigError(`the volume ${mount.name} of a volumeMount is not in the pod's spec`);
+    const subPath = mount.subPathExpr ? expand(mount.subPathExpr, (name) => values.get(name)) : (mount.subPath ?? '');
     mounts.push({
       containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
       hostPath: await within(volume, subPath),

@@ -112,7 +112,9 @@ function checkNonRoot(container: Container, user: number | undefined, image: Ima
 function seccomp(profile: SeccompProfile | undefined, privileged: boolean): Request<'SecurityProfile'> {
   if (privileged || profile === undefined || profile.type === 'Unconfined') return { profileType: 'Unconfined' };
   if (profile.type === 'RuntimeDefault') return { profileType: 'RuntimeDefault' };
-  throw new ConfigError(`seccomp profiles of the type ${profile.type} are not offered; use RuntimeDefault or Unconfined`);
+  throw new ConfigError(
+    `seccomp profiles of the type ${profile.type} are not offered; use RuntimeDefault or Unconfined`,
+  );
 }
 
 /** Sysctls that every pod may set, as they are namespaced (kubernetes pkg/kubelet/sysctl/safe_sysctls.go). */

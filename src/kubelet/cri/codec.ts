@@ -75,10 +75,7 @@ function numeric(number: number, value: bigint): Buffer {
 
 function delimited(number: number, body: Buffer): Buffer {
   return Buffer.concat([
-    Buffer.from([
-      ...bytesOfVarint(BigInt((number << 3) | lengthDelimited)),
-      ...bytesOfVarint(BigInt(body.length)),
-    ]),
+    Buffer.from([...bytesOfVarint(BigInt((number << 3) | lengthDelimited)), ...bytesOfVarint(BigInt(body.length))]),
     body,
   ]);
 }

@@ -23,7 +23,12 @@ export const messages = {
   StatusResponse: { status: ['RuntimeStatus', 1] },
 
   DNSConfig: { servers: ['string[]', 1], searches: ['string[]', 2], options: ['string[]', 3] },
-  PortMapping: { protocol: ['Protocol', 1], containerPort: ['int32', 2], hostPort: ['int32', 3], hostIp: ['string', 4] },
+  PortMapping: {
+    protocol: ['Protocol', 1],
+    containerPort: ['int32', 2],
+    hostPort: ['int32', 3],
+    hostIp: ['string', 4],
+  },
   NamespaceOption: {
     network: ['NamespaceMode', 1],
     pid: ['NamespaceMode', 2],

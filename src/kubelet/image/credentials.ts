@@ -15,7 +15,11 @@ export function credentialsFor(image: string, secrets: readonly Secret[]): Reque
     const modern = secret.data?.['.dockerconfigjson'];
     const legacy = secret.data?.['.dockercfg'];
     const auths =
-      modern !== undefined ? recordOf(recordOf(parse(modern))?.['auths']) : legacy !== undefined ? recordOf(parse(legacy)) : undefined;
+      modern !== undefined
+        ? recordOf(recordOf(parse(modern))?.['auths'])
+        : legacy !== undefined
+          ? recordOf(parse(legacy))
+          : undefined;
     return Object.entries(auths ?? {})
       .filter(([server]) => matches(server, image))
       .map(([server, entry]) => authOf(server, recordOf(entry) ?? {}));
@@ -24,8 +28,14 @@ export function credentialsFor(image: string, secrets: readonly Secret[]): Reque
 
 function matches(server: string, image: string): boolean {
   const registry = registryOf(image);
-  const [host = '', ...path] = server.replace(/^https?:\/\//, '').replace(/\/(v1|v2)?\/?$/, '').split('/');
-  const aliases: Readonly<Record<string, string>> = { 'index.docker.io': 'docker.io', 'registry-1.docker.io': 'docker.io' };
+  const [host = '', ...path] = server
+    .replace(/^https?:\/\//, '')
+    .replace(/\/(v1|v2)?\/?$/, '')
+    .split('/');
+  const aliases: Readonly<Record<string, string>> = {
+    'index.docker.io': 'docker.io',
+    'registry-1.docker.io': 'docker.io',
+  };
   if ((aliases[host] ?? host) !== registry) return false;
   return path.length === 0 || image.startsWith(`${host}/${path.join('/')}`);
 }

@@ -6,7 +6,12 @@ import type { Message } from '../cri/protocol.ts';
 import { type BackOff, type BackOffOptions, createBackOff } from '../pod/back-off.ts';
 import { credentialsFor } from './credentials.ts';
 
-export type ImageReason = 'ErrImagePull' | 'ImagePullBackOff' | 'ErrImageNeverPull' | 'InvalidImageName' | 'ImageInspectError';
+export type ImageReason =
+  | 'ErrImagePull'
+  | 'ImagePullBackOff'
+  | 'ErrImageNeverPull'
+  | 'InvalidImageName'
+  | 'ImageInspectError';
 
 /** The image cannot be had now. `retryMs` says when it is worth to try again. */
 export class ImageError extends Error {
@@ -148,7 +153,10 @@ function checkBackOff(
 function inspectError(image: string, error: unknown): ImageError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof RuntimeError && /invalid reference|parse/.test(message))
-    return new ImageError('InvalidImageName', `Failed to apply default image tag "${image}": couldn't parse image name: ${message}`);
+    return new ImageError(
+      'InvalidImageName',
+      `Failed to apply default image tag "${image}": couldn't parse image name: ${message}`,
+    );
   return new ImageError('ImageInspectError', `Failed to inspect image "${image}": ${message}`, 10_000);
 }
 

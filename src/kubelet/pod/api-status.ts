@@ -1,6 +1,7 @@
 // The whole status of a pod as the API shows it, from what runs. Pure.
-import type { Ip } from '../../net/address.ts';
+
 import type { Pod, PodStatus } from '../../k8s/types.generated.ts';
+import type { Ip } from '../../net/address.ts';
 import { podConditions } from './conditions.ts';
 import { type ContainerKnowledge, containerStatuses } from './container-statuses.ts';
 import { phaseOf, qosClassOf } from './phase.ts';

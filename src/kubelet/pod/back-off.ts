@@ -10,7 +10,8 @@ export interface BackOff {
   remaining(key: string, since: number, now: number): number;
   /** Notes an attempt: the next pause is twice as long, up to the longest. */
   next(key: string, since: number, now: number): void;
-  /** Notes an attempt that failed, where the failure is known at once: the pause is counted from now. */
+  /** The present pause of the key in milliseconds; 0 where it has none. */
+  pause(key: string): number;
   reset(key: string): void;
 }
 
@@ -26,10 +27,12 @@ export function createBackOff({ initialMs, maxMs }: BackOffOptions): BackOff {
     },
     next(key, since, now) {
       const entry = entries.get(key);
-      const pause = entry === undefined || expired(since, entry.updatedAt) ? initialMs : Math.min(entry.pause * 2, maxMs);
+      const pause =
+        entry === undefined || expired(since, entry.updatedAt) ? initialMs : Math.min(entry.pause * 2, maxMs);
       entries.set(key, { pause, updatedAt: now });
       for (const [other, { updatedAt }] of entries) if (expired(now, updatedAt)) entries.delete(other);
     },
+    pause: (key) => entries.get(key)?.pause ?? 0,
     reset: (key) => void entries.delete(key),
   };
 }

@@ -79,8 +79,7 @@ function containersReadiness(pod: Pod, phase: Phase, statuses: readonly Containe
   const unready = statuses.filter((status) => !status.ready);
   if (unknown.length === 0 && unready.length === 0) return ok;
   const parts = [];
-  if (unknown.length > 0)
-    parts.push(`containers with unknown status: [${unknown.map(({ name }) => name).join(' ')}]`);
+  if (unknown.length > 0) parts.push(`containers with unknown status: [${unknown.map(({ name }) => name).join(' ')}]`);
   if (unready.length > 0) parts.push(`containers with unready status: [${unready.map(({ name }) => name).join(' ')}]`);
   return no('ContainersNotReady', parts.join(', '));
 }

@@ -45,8 +45,7 @@ export function containerStatuses(
     const [newest, before] = instances;
     const status = statusOf(container, newest, before, fallback);
     const waiting = knowledge.waiting(container.name);
-    const restarts =
-      group === 'init' ? restartsInit(pod, container, newest) : shouldRestart(pod, container, newest);
+    const restarts = group === 'init' ? restartsInit(pod, container, newest) : shouldRestart(pod, container, newest);
     if (waiting !== undefined && restarts && !terminating && group !== 'ephemeral') {
       if (status.state?.terminated !== undefined) status.lastState = status.state;
       status.state = { waiting: { reason: waiting.reason, ...(waiting.message ? { message: waiting.message } : {}) } };

@@ -58,7 +58,11 @@ function initProgress(pod: Pod, byName: ReadonlyMap<string, ContainerStatus>): I
     const status = byName.get(container.name);
     const { state } = status ?? {};
     if (isSidecar(container)) {
-      if (state?.running === undefined && status?.lastState?.terminated === undefined && state?.terminated === undefined)
+      if (
+        state?.running === undefined &&
+        status?.lastState?.terminated === undefined &&
+        state?.terminated === undefined
+      )
         progress.sidecarPending = true;
       if (state?.running !== undefined) {
         progress.sidecarRunning = true;

@@ -112,12 +112,10 @@ export function startRuntimeCache(options: {
   };
 
   const relist = async (): Promise<void> => {
-    const [sandboxes, containers] = await Promise.all([
-      cri.call('ListPodSandbox', {}),
-      cri.call('ListContainers', {}),
-    ]);
+    const [sandboxes, containers] = await Promise.all([cri.call('ListPodSandbox', {}), cri.call('ListContainers', {})]);
     const listed = listedPods(sandboxes.items, containers.containers);
-    for (const runtime of pods.values()) if (!listed.has(runtime.uid)) listed.set(runtime.uid, { pod: runtime, seen: '' });
+    for (const runtime of pods.values())
+      if (!listed.has(runtime.uid)) listed.set(runtime.uid, { pod: runtime, seen: '' });
     await Promise.all(
       [...listed.values()].map(async ({ pod, seen }) => {
         if (seenOf(pods.get(pod.uid)) !== seen) await refresh(pod);

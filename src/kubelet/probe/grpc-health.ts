@@ -22,8 +22,12 @@ export function checkGrpcHealth(host: string, port: number, service: string, tim
       (error, response) => {
         client.close();
         if (error?.code === grpc.status.UNIMPLEMENTED)
-          resolve({ success: false, output: `error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ${error.details}` });
-        else if (error !== null) resolve({ success: false, output: `error: health rpc probe failed: ${error.details}` });
+          resolve({
+            success: false,
+            output: `error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ${error.details}`,
+          });
+        else if (error !== null)
+          resolve({ success: false, output: `error: health rpc probe failed: ${error.details}` });
         else if (response?.status === 'SERVING') resolve({ success: true, output: 'service healthy' });
         else resolve({ success: false, output: `service unhealthy (responded with "${response?.status}")` });
       },

@@ -61,7 +61,9 @@ function requestOnce(
     const options = { headers, agent: false as const, method: 'GET' };
     // The certificate of a pod is not for the node to judge.
     const request =
-      url.protocol === 'https:' ? https.request(url, { ...options, rejectUnauthorized: false }) : http.request(url, options);
+      url.protocol === 'https:'
+        ? https.request(url, { ...options, rejectUnauthorized: false })
+        : http.request(url, options);
     const timer = setTimeout(
       () => request.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')),
       timeoutMs,

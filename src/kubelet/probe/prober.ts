@@ -40,7 +40,18 @@ interface Running {
   successes: number;
   failures: number;
   timer: NodeJS.Timeout | undefined;
+  /** When the next run is due by periodSeconds, in milliseconds since 1970. */
+  dueAt: number;
+  /** The pause to the next early run. */
+  earlyMs: number;
 }
+
+/**
+ * Until its first success a readiness or startup probe is also run early, after 100 ms and then at twice the pause each
+ * time, up to its period. An early run that fails counts for nothing; so a server that needs 300 ms to listen does not
+ * wait for the whole period of 10 s to become ready.
+ */
+const firstEarlyMs = 100;
 
 const title: Readonly<Record<ProbeKind, string>> = { startup: 'Startup', liveness: 'Liveness', readiness: 'Readiness' };
 
@@ -55,7 +66,16 @@ export function startProbes(call: Call, target: ProbedContainer, listener: Probe
   let stopped = false;
   const add = (kind: ProbeKind, probe: Probe | undefined, initial: ProbeResult): void => {
     if (probe !== undefined)
-      probes.set(kind, { kind, probe, result: initial, successes: 0, failures: 0, timer: undefined });
+      probes.set(kind, {
+        kind,
+        probe,
+        result: initial,
+        successes: 0,
+        failures: 0,
+        timer: undefined,
+        dueAt: 0,
+        earlyMs: kind === 'liveness' ? Number.POSITIVE_INFINITY : firstEarlyMs,
+      });
   };
   add('startup', container.startupProbe, target.known.started ? 'success' : 'unknown');
   add('liveness', container.livenessProbe, 'success');
@@ -63,21 +83,31 @@ export function startProbes(call: Call, target: ProbedContainer, listener: Probe
 
   const schedule = (running: Running, delayMs: number): void => {
     clearTimeout(running.timer);
-    if (!stopped) running.timer = setTimeout(() => void run(running), delayMs);
+    if (!stopped) running.timer = setTimeout(() => void run(running), Math.max(0, delayMs));
   };
 
   const run = async (running: Running): Promise<void> => {
     const { kind, probe } = running;
+    const periodMs = (probe.periodSeconds ?? 10) * 1000;
+    const counts = Date.now() >= running.dueAt;
+    if (counts) running.dueAt = Date.now() + periodMs;
     const outcome = await runProbe(probe, { container, containerId: target.id, podIp: target.podIp, call });
     if (stopped || probes.get(kind) !== running) return;
+    if (outcome.success) running.earlyMs = Number.POSITIVE_INFINITY;
+    else if (!counts) {
+      running.earlyMs *= 2;
+      schedule(running, Math.min(running.earlyMs, running.dueAt - Date.now()));
+      return;
+    }
     if (!outcome.success || outcome.warning === true)
       listener.unhealthy(kind, outcome.output, outcome.warning === true && outcome.success);
     const before = running.result;
     running.result = nextResult(running, outcome.success);
     if (kind === 'startup' && running.result === 'success') begin();
     // A container that is to be killed is not probed any more; startup probes end with their success.
-    const over = (kind !== 'readiness' && running.result === 'failure') || (kind === 'startup' && running.result === 'success');
-    if (!over) schedule(running, (probe.periodSeconds ?? 10) * 1000);
+    const over =
+      (kind !== 'readiness' && running.result === 'failure') || (kind === 'startup' && running.result === 'success');
+    if (!over) schedule(running, Math.min(running.earlyMs, running.dueAt - Date.now()));
     if (running.result !== before) listener.changed();
   };
 

@@ -44,7 +44,9 @@ async function runExec(command: readonly string[], target: ProbeTarget, timeoutM
     { containerId: target.containerId, cmd: command, timeout: Math.ceil(timeoutMs / 1000) },
     { timeoutMs: timeoutMs + 2000 },
   );
-  const output = Buffer.concat([stdout, stderr]).toString('utf8').slice(0, 10 * 1024);
+  const output = Buffer.concat([stdout, stderr])
+    .toString('utf8')
+    .slice(0, 10 * 1024);
   return { success: exitCode === 0, output };
 }
 

@@ -1,6 +1,18 @@
 // Writes the files of a volume so that a reader sees all of the old ones or all of the new ones: a fresh folder, and one
 // rename of the symbolic link `..data`. Layout: kubernetes pkg/volume/util/atomic_writer.go.
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Payload } from './payload.ts';
 
@@ -36,7 +48,8 @@ export async function writeAtomically(folder: string, payload: Payload, owner: O
 /** For each entry of the data a symbolic link in the folder, and no others. */
 async function showEntries(folder: string, entries: ReadonlySet<string>): Promise<void> {
   for (const present of await readdir(folder))
-    if (!present.startsWith('..') && !entries.has(present)) await rm(join(folder, present), { recursive: true, force: true });
+    if (!present.startsWith('..') && !entries.has(present))
+      await rm(join(folder, present), { recursive: true, force: true });
   for (const entry of entries) {
     const link = join(folder, entry);
     if ((await lstat(link).catch(() => undefined)) === undefined) await symlink(join(dataLink, entry), link);

@@ -81,7 +81,13 @@ export function createObjects(client: Client): Objects {
     register(pod, onChange) {
       const references = referencesOf(pod);
       for (const name of references.configMaps)
-        follow(pool.configMap, (namespace, n) => client.cache(configMaps, selection(namespace, n)), pod, name, onChange);
+        follow(
+          pool.configMap,
+          (namespace, n) => client.cache(configMaps, selection(namespace, n)),
+          pod,
+          name,
+          onChange,
+        );
       for (const name of references.secrets)
         follow(pool.secret, (namespace, n) => client.cache(secrets, selection(namespace, n)), pod, name, onChange);
     },

@@ -45,7 +45,14 @@ export function payloadOf(pod: Pod, volume: Volume, sources: PayloadSources): Pa
     addKeys(files, configMapData(name, sources, optional), `configmap ${namespace}/${name}`, items, mode, optional);
   } else if (volume.secret !== undefined) {
     const { secretName = '', items, optional, defaultMode: mode = defaultMode } = volume.secret;
-    addKeys(files, secretData(secretName, sources, optional), `secret ${namespace}/${secretName}`, items, mode, optional);
+    addKeys(
+      files,
+      secretData(secretName, sources, optional),
+      `secret ${namespace}/${secretName}`,
+      items,
+      mode,
+      optional,
+    );
   } else if (volume.downwardAPI !== undefined) {
     addFields(files, pod, volume.downwardAPI.items, volume.downwardAPI.defaultMode ?? defaultMode, sources.fields);
   } else if (volume.projected !== undefined) {
@@ -68,7 +75,10 @@ function addProjected(files: Map<string, File>, pod: Pod, projected: ProjectedVo
       addFields(files, pod, downwardAPI.items, mode, sources.fields);
     } else if (serviceAccountToken !== undefined) {
       const { audience = '', expirationSeconds = 3600, path } = serviceAccountToken;
-      files.set(safePath(path), { data: Buffer.from(sources.token({ audience, expirationSeconds })), mode: tokenMode(pod, mode) });
+      files.set(safePath(path), {
+        data: Buffer.from(sources.token({ audience, expirationSeconds })),
+        mode: tokenMode(pod, mode),
+      });
     } else {
       const [type = 'unknown'] = Object.keys(other);
       throw new VolumeError(`projected sources of the type ${type} are not offered by this kubelet`);
@@ -97,7 +107,10 @@ function configMapData(name: string, sources: PayloadSources, optional?: boolean
   if (found === undefined && optional !== true) throw new VolumeError(`configmap "${name}" not found`);
   return new Map([
     ...Object.entries(found?.data ?? {}).map(([key, text]): [string, Buffer] => [key, Buffer.from(text)]),
-    ...Object.entries(found?.binaryData ?? {}).map(([key, text]): [string, Buffer] => [key, Buffer.from(text, 'base64')]),
+    ...Object.entries(found?.binaryData ?? {}).map(([key, text]): [string, Buffer] => [
+      key,
+      Buffer.from(text, 'base64'),
+    ]),
   ]);
 }
 
@@ -154,7 +167,10 @@ export function safePath(path: string): string {
 }
 
 /** The names of ConfigMaps and Secrets that a pod refers to anywhere. */
-export function referencesOf(pod: Pod): { readonly configMaps: ReadonlySet<string>; readonly secrets: ReadonlySet<string> } {
+export function referencesOf(pod: Pod): {
+  readonly configMaps: ReadonlySet<string>;
+  readonly secrets: ReadonlySet<string>;
+} {
   const configMaps = new Set<string | undefined>();
   const secrets = new Set<string | undefined>();
   for (const { configMap, secret, projected } of pod.spec.volumes ?? []) {
