@@ -60,7 +60,7 @@ export interface MountEntry {
 }
 
 /** The mounts that a process sees, oldest first (proc_pid_mountinfo(5)). */
-export function listMounts(pid: number | 'self' = 'self'): MountEntry[] {
+export function listMounts(pid: number | 'self' | 'thread-self' = 'self'): MountEntry[] {
   return readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n').flatMap(parseMountInfo);
 }
 

@@ -1,0 +1,56 @@
+// Passes bytes between a listening socket and another one, both ways, until both have ended.
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/** Where connections go: a Unix socket, or a TCP address. */
+export type Target = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/**
+ * Joins two streams. Each side's end is passed on while the other direction goes on (half-closed connections are how
+ * many protocols say "that was all"); an error or a full close on one side ends the other.
+ */
+export function joinStreams(one: Duplex, other: Duplex): void {
+  one.pipe(other);
+  other.pipe(one);
+  for (const [from, to] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    from.on('error', () => to.destroy());
+    from.on('close', () => to.destroy(from.readableEnded ? undefined : new Error('closed')));
+  }
+}
+
+/** Connects to a target. */
+export function dial(target: Target): Socket {
+  const socket = connect({ ...target, allowHalfOpen: true });
+  socket.setNoDelay(true);
+  return socket;
+}
+
+/** A server that passes each connection on. `greeting` is sent first on the outgoing side. */
+export function relayServer(target: Target, greeting?: string): Server {
+  return createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
+    const outgoing = dial(target);
+    if (greeting !== undefined) outgoing.write(greeting);
+    joinStreams(incoming, outgoing);
+  });
+}
+
+/** Resolves when the server listens there; rejects with the system's error (EADDRINUSE …). */
+export function listening(server: Server, at: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** The port that a listening TCP server has got. */
+export function portOf(server: Server): number {
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port');
+  return address.port;
+}

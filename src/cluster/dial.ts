@@ -1,0 +1,49 @@
+// Dialling inside of a node for processes outside of it: a Unix socket takes "host:port\n", then the connection's bytes.
+import { createServer, isIP, type Server, type Socket } from 'node:net';
+import { dial, joinStreams } from './byte-relay.ts';
+
+/** An IPv6 host stands in brackets. At most 300 bytes are read before the line's end. */
+const longestLine = 300;
+
+/** The address of a dial line without its line end; undefined where it is not one. Host names are not looked up. */
+export function parseDialLine(line: string): { host: string; port: number } | undefined {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(line);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || isIP(host) === 0 || port < 1 || port > 65535) return undefined;
+  return { host, port };
+}
+
+export function dialLine(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}\n` : `${host}:${port}\n`;
+}
+
+/** The server of a node's dial socket; a line that is no address, or a refused connection, ends the connection. */
+export function createDialServer(): Server {
+  return createServer({ allowHalfOpen: true }, (socket) => {
+    let read = Buffer.alloc(0);
+    const onData = (chunk: Buffer): void => {
+      read = Buffer.concat([read, chunk]);
+      const end = read.indexOf('\n');
+      if (end < 0) {
+        if (read.length > longestLine) socket.destroy();
+        return;
+      }
+      socket.off('data', onData);
+      socket.pause();
+      accept(socket, read.toString('latin1', 0, end), read.subarray(end + 1));
+    };
+    socket.on('data', onData);
+    socket.on('error', () => socket.destroy());
+  });
+}
+
+function accept(socket: Socket, line: string, rest: Buffer): void {
+  const target = parseDialLine(line);
+  if (target === undefined) {
+    socket.destroy();
+    return;
+  }
+  if (rest.length > 0) socket.unshift(rest);
+  joinStreams(socket, dial(target));
+}

@@ -1,0 +1,133 @@
+// Names, addresses and paths of a cluster: what is called how, and where it lies. Pure, but for the environment.
+import { join } from 'node:path';
+import { addressAt, type Ip } from '../net/address.ts';
+import type { ClusterSettings } from './settings.ts';
+
+/** Where the state of all clusters is. */
+export function weftHome(): string {
+  return process.env['WEFT_HOME'] ?? '/var/lib/weft';
+}
+
+/** Sockets, pid files and pins of namespaces of all clusters: gone after a reboot. */
+export const runRoot = '/run/weft';
+
+export interface NodeLayout {
+  /** The Node's name, its network namespace and its host name. */
+  readonly name: string;
+  /** The name without the cluster's: `control-plane`, `worker`, `worker2`. */
+  readonly role: string;
+  readonly controlPlane: boolean;
+  readonly address: Ip;
+  /** In the state folder; what the node keeps. */
+  readonly state: string;
+  /** In the run folder. */
+  readonly run: string;
+  /** The file that pins the mount namespace, and the one that pins the UTS namespace. */
+  readonly mountNamespace: string;
+  readonly utsNamespace: string;
+  /** The agent dials for others: "host:port\n", then the bytes. */
+  readonly dialSocket: string;
+  /** The folder that is /run/containerd inside of the node. */
+  readonly containerdRun: string;
+  readonly cgroup: string;
+}
+
+export interface ClusterLayout {
+  readonly name: string;
+  readonly state: string;
+  readonly run: string;
+  readonly settingsFile: string;
+  readonly pki: string;
+  readonly kubeconfig: string;
+  readonly database: string;
+  readonly logs: string;
+  readonly supervisorSocket: string;
+  readonly apiSocket: string;
+  readonly registrySocket: string;
+  readonly proxySocket: string;
+  readonly pids: string;
+  /** While this file is there, nobody starts a new supervisor: the cluster is being removed. */
+  readonly stopping: string;
+  readonly underlayNetns: string;
+  /** Below the root of each cgroup hierarchy. */
+  readonly cgroup: string;
+  readonly nodes: readonly NodeLayout[];
+}
+
+export function clusterState(name: string): string {
+  return join(weftHome(), name);
+}
+
+export function clusterRun(name: string): string {
+  return join(runRoot, name);
+}
+
+/** Everything's place, for a cluster of these settings. */
+export function layoutOf(settings: Pick<ClusterSettings, 'name' | 'nodes' | 'underlay'>): ClusterLayout {
+  const { name } = settings;
+  const state = clusterState(name);
+  const run = clusterRun(name);
+  return {
+    name,
+    state,
+    run,
+    settingsFile: join(state, 'settings.json'),
+    pki: join(state, 'pki'),
+    kubeconfig: join(state, 'kubeconfig'),
+    database: join(state, 'apiserver.db'),
+    logs: join(state, 'logs'),
+    supervisorSocket: join(run, 'supervisor.sock'),
+    apiSocket: join(run, 'api.sock'),
+    registrySocket: join(run, 'registry.sock'),
+    proxySocket: join(run, 'proxy.sock'),
+    pids: join(run, 'pids'),
+    stopping: join(run, 'stopping'),
+    underlayNetns: `${name}-underlay`,
+    cgroup: join('weft', name),
+    nodes: Array.from({ length: settings.nodes }, (_, index) => nodeLayout(settings, index, state, run)),
+  };
+}
+
+function nodeLayout(
+  settings: Pick<ClusterSettings, 'name' | 'underlay'>,
+  index: number,
+  state: string,
+  run: string,
+): NodeLayout {
+  const role = index === 0 ? 'control-plane' : index === 1 ? 'worker' : `worker${index}`;
+  const name = `${settings.name}-${role}`;
+  return {
+    name,
+    role,
+    controlPlane: index === 0,
+    // The first address of the underlay is left for a gateway.
+    address: addressAt(settings.underlay, 2 + index),
+    state: join(state, 'nodes', role),
+    run: join(run, role),
+    mountNamespace: join(run, role, 'mnt'),
+    utsNamespace: join(run, role, 'uts'),
+    dialSocket: join(run, role, 'dial.sock'),
+    containerdRun: join(run, role, 'containerd'),
+    cgroup: join('weft', settings.name, role),
+  };
+}
+
+/** The first address of the service range: the API server's own Service. */
+export function kubernetesAddress(settings: Pick<ClusterSettings, 'serviceCidrs'>): Ip {
+  return serviceAddress(settings, 1);
+}
+
+/** The tenth address of the service range: cluster DNS. */
+export function dnsAddress(settings: Pick<ClusterSettings, 'serviceCidrs'>): Ip {
+  return serviceAddress(settings, 10);
+}
+
+function serviceAddress({ serviceCidrs: [first] }: Pick<ClusterSettings, 'serviceCidrs'>, offset: number): Ip {
+  if (first === undefined) throw new RangeError('a cluster has a service range');
+  return addressAt(first, offset);
+}
+
+export const clusterDomain = 'cluster.local';
+/** Where the API server listens inside of the control plane's node. */
+export const apiServerPort = 6443;
+export const kubeletPort = 10250;

@@ -1,0 +1,55 @@
+// When a cluster is ready: every node Ready, and cluster DNS answering.
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiError, type Cache, type Client } from '../k8s/client.ts';
+import type { Node } from '../k8s/types.generated.ts';
+import { dnsAnswers } from './dns-check.ts';
+import type { ClusterLayout } from './layout.ts';
+
+/** How often something is asked that tells nobody when it changes; only while a cluster starts. */
+const askEveryMs = 25;
+
+export function isNodeReady(node: Node): boolean {
+  return node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+}
+
+/** Which of these nodes are not Ready. Pure. */
+export function unreadyNodes(names: readonly string[], nodes: readonly Node[]): string[] {
+  const ready = new Set(nodes.filter(isNodeReady).map(({ metadata }) => metadata.name));
+  return names.filter((name) => !ready.has(name));
+}
+
+/** Resolves when all nodes of the cluster are Ready. */
+export function nodesReady(nodes: Cache<Node>, layout: ClusterLayout): Promise<void> {
+  const names = layout.nodes.map(({ name }) => name);
+  return new Promise((resolve) => {
+    const end: { subscription?: () => void } = {};
+    end.subscription = nodes.subscribe(() => {
+      if (unreadyNodes(names, nodes.list()).length > 0) return;
+      resolve();
+      queueMicrotask(() => end.subscription?.());
+    });
+  });
+}
+
+/** Resolves when the API server serves requests. */
+export async function apiAnswers(client: Client, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await client.request('GET', '/readyz');
+      return;
+    } catch (error) {
+      if (error instanceof ApiError && error.code < 500) throw error;
+      await delay(askEveryMs);
+    }
+  }
+}
+
+/** Resolves when cluster DNS answers at its Service's address, asked from a node. */
+export async function dnsReady(layout: ClusterLayout, address: string, signal: AbortSignal): Promise<void> {
+  const [node] = layout.nodes;
+  if (node === undefined) return;
+  while (!signal.aborted) {
+    if (await dnsAnswers(node.dialSocket, address)) return;
+    await delay(askEveryMs);
+  }
+}

@@ -1,0 +1,48 @@
+// The settings of a cluster in its state folder: written once, at its first `up`.
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { asCidr, parsePort } from '../net/address.ts';
+import { writeWhole } from './identities.ts';
+import { clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
+import type { ClusterSettings } from './settings.ts';
+
+export function writeSettings(settings: ClusterSettings): void {
+  const layout = layoutOf(settings);
+  mkdirSync(layout.state, { recursive: true, mode: 0o700 });
+  writeWhole(layout.settingsFile, `${JSON.stringify(settings, undefined, 2)}\n`);
+}
+
+/** The settings of a cluster; undefined where there is none of that name. An Error where its file is damaged. */
+export function readSettings(name: string): ClusterSettings | undefined {
+  const file = join(clusterState(name), 'settings.json');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+  try {
+    const read = JSON.parse(text);
+    const apiPort = read.apiPort === undefined ? undefined : parsePort(read.apiPort);
+    return {
+      name,
+      nodes: Number(read.nodes),
+      podCidrs: read.podCidrs.map(asCidr),
+      serviceCidrs: read.serviceCidrs.map(asCidr),
+      underlay: asCidr(read.underlay),
+      offline: read.offline === true,
+      ...(apiPort !== undefined && { apiPort }),
+    };
+  } catch (error) {
+    throw new Error(`${file} cannot be read (${String(error)}): remove the cluster by './weft down --name ${name}'`);
+  }
+}
+
+/** The names of all clusters that have left something: in the state folder, or running. */
+export function clusterNames(): string[] {
+  const list = (folder: string): string[] =>
+    existsSync(folder)
+      ? readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
+      : [];
+  return [...new Set([...list(weftHome()), ...list(runRoot)])].sort();
+}

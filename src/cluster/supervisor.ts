@@ -1,0 +1,255 @@
+// The supervisor of one cluster: makes what is missing, starts what does not run, and keeps all of it so.
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import type { Server } from 'node:net';
+import { join } from 'node:path';
+import { ensureImage } from '../images/build.ts';
+import { startImageGateway } from '../images/gateway.ts';
+import { ImageStore } from '../images/store.ts';
+import type { Client } from '../k8s/client.ts';
+import { connect } from '../k8s/connect.ts';
+import { nodes, services } from '../k8s/resources.ts';
+import { netnsPath, nsenterCommand } from '../linux/netns.ts';
+import type { Log } from '../log/log.ts';
+import { listening, portOf, relayServer } from './byte-relay.ts';
+import { containerdEnvironment, pauseImage } from './containerd-config.ts';
+import { dnsImage, ensureDns } from './dns-addon.ts';
+import { endProcesses } from './end-processes.ts';
+import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } from './identities.ts';
+import { contextName, kubeconfigText } from './kubeconfig.ts';
+import { apiServerPort, type ClusterLayout, dnsAddress, type NodeLayout } from './layout.ts';
+import { ensureNetwork } from './network.ts';
+import { ensureNodeNamespaces } from './node-mounts.ts';
+import { forwardNodePorts } from './node-ports.ts';
+import { identify, writeProcessFile } from './process-file.ts';
+import { agentCommand, containerdCommand, controlPlaneCommand } from './programs.ts';
+import { Progress } from './progress.ts';
+import { apiAnswers, dnsReady, nodesReady } from './readiness.ts';
+import type { ClusterSettings } from './settings.ts';
+import { type ProcessPlan, Supervised } from './supervised.ts';
+import { createSupervisorServer, type NodePortForward } from './supervisor-socket.ts';
+
+/** Longer than this no start takes; what is missing then is said. */
+const patienceMs = 120_000;
+
+/** Runs the supervision of a cluster; resolves when it is started, and rejects where it cannot be. */
+export async function startSupervisor(
+  settings: ClusterSettings,
+  layout: ClusterLayout,
+  log: Log,
+): Promise<{ stop(): Promise<void> }> {
+  const supervisor = new Supervisor(settings, layout, log);
+  await supervisor.start();
+  return { stop: () => supervisor.stop() };
+}
+
+class Supervisor {
+  readonly #settings: ClusterSettings;
+  readonly #layout: ClusterLayout;
+  readonly #log: Log;
+  readonly #progress = new Progress();
+  readonly #processes = new Map<string, Supervised>();
+  readonly #servers: Server[] = [];
+  readonly #ended = new AbortController();
+  readonly #hostNamespaces = ['mnt', 'net', 'uts'].map((kind) => openSync(`/proc/self/ns/${kind}`, 'r'));
+  #apiPort = 0;
+  #nodePorts: () => NodePortForward[] = () => [];
+
+  constructor(settings: ClusterSettings, layout: ClusterLayout, log: Log) {
+    this.#settings = settings;
+    this.#layout = layout;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    const layout = this.#layout;
+    for (const folder of [layout.pids, layout.logs]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const own = identify(process.pid);
+    if (own !== undefined) writeProcessFile(layout.pids, 'supervisor', own);
+    await this.#serve();
+    try {
+      await this.#bringUp();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#log.error({ error: message }, 'the cluster cannot be started');
+      this.#progress.fail(message);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    for (const supervised of this.#processes.values()) supervised.stop();
+    for (const server of this.#servers) server.close();
+  }
+
+  async #serve(): Promise<void> {
+    const server = createSupervisorServer({
+      status: () => ({
+        ready: this.#progress.isReady,
+        pid: process.pid,
+        apiPort: this.#apiPort,
+        processes: [...this.#processes.values()].map(({ plan, pid, restarts }) => ({
+          name: plan.name,
+          restarts,
+          ...(pid !== undefined && { pid }),
+        })),
+        nodePorts: this.#nodePorts(),
+      }),
+      follow: (listener) => this.#progress.follow(listener),
+      lost: (name) => this.#processes.get(name)?.check(),
+    });
+    rmSync(this.#layout.supervisorSocket, { force: true });
+    await listening(server, { path: this.#layout.supervisorSocket });
+    this.#servers.push(server);
+  }
+
+  async #bringUp(): Promise<void> {
+    const settings = this.#settings;
+    const layout = this.#layout;
+    const progress = this.#progress;
+    const store = new ImageStore();
+    const told = (step: string): void => this.#log.info({ step }, 'image');
+    const images = Promise.all([pauseImage, dnsImage].map((name) => ensureImage(name, store, told)));
+    // An image that cannot be made is reported after the nodes stand; not before, and not as an unhandled rejection.
+    images.catch(() => {});
+    const identities = ensureIdentities(settings, layout);
+    const { registrySocket, proxySocket } = layout;
+    await this.#forwardApi();
+    await startImageGateway({ registrySocket, proxySocket, offline: settings.offline, log: this.#log });
+    await progress.step('Network between the nodes', () => this.#makeNamespaces());
+    await progress.step('Container runtimes', async () => {
+      for (const node of layout.nodes) this.#run(this.#containerd(node));
+      await identities;
+      this.#writeKubeconfig();
+    });
+    this.#run(this.#controlPlane());
+    for (const node of layout.nodes) this.#run(this.#agent(node));
+    const client = this.#connect();
+    await progress.step('Control plane', () =>
+      this.#within('the API server to answer', apiAnswers(client, this.#ended.signal)),
+    );
+    const serviceCache = client.cache(services);
+    const [first] = layout.nodes;
+    if (first !== undefined) this.#nodePorts = forwardNodePorts(serviceCache, first, this.#log).list;
+    await ensureDns(client, dnsAddress(settings));
+    const nodeCache = client.cache(nodes);
+    await progress.step(`Nodes ready (${layout.nodes.length})`, () =>
+      this.#within('every node to be Ready', nodesReady(nodeCache, layout)),
+    );
+    nodeCache.stop();
+    await progress.step('Images', () => images);
+    await progress.step('Cluster DNS', () =>
+      this.#within('cluster DNS to answer', dnsReady(layout, dnsAddress(settings), this.#ended.signal)),
+    );
+    progress.ready();
+    this.#log.info('the cluster is ready');
+  }
+
+  /** What is waited for at the start, with an end to the patience; the waiting itself goes on. */
+  async #within<T>(what: string, work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`waited ${patienceMs / 1000} s in vain for ${what}; see ${this.#layout.logs}`)),
+        patienceMs,
+      );
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #makeNamespaces(): void {
+    const layout = this.#layout;
+    const made = ensureNetwork(this.#settings, layout);
+    for (const node of layout.nodes) {
+      mkdirSync(node.run, { recursive: true, mode: 0o700 });
+      mkdirSync(node.state, { recursive: true, mode: 0o700 });
+      if (made.has(node.name)) rmSync(node.dialSocket, { force: true });
+      // What lives in an older namespace of that node can neither see the new one nor be reached in it.
+      if (ensureNodeNamespaces(layout, node, made.has(node.name))) endProcesses(node.cgroup);
+    }
+  }
+
+  /** 127.0.0.1:PORT leads to the API server; the port is kept from one start to the next. */
+  async #forwardApi(): Promise<void> {
+    const file = join(this.#layout.state, 'api-port');
+    const port = this.#settings.apiPort ?? (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0);
+    const server = relayServer({ path: this.#layout.apiSocket });
+    try {
+      await listening(server, { host: '127.0.0.1', port });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`127.0.0.1:${port}, the API server's address, cannot be listened on: ${reason}`);
+    }
+    this.#servers.push(server);
+    this.#apiPort = portOf(server);
+    writeWhole(file, String(this.#apiPort));
+  }
+
+  #writeKubeconfig(): void {
+    const { cert, key } = readKeyPair(this.#layout, identity.admin);
+    const ca = readAuthority(this.#layout);
+    const server = `https://127.0.0.1:${this.#apiPort}`;
+    const context = contextName(this.#layout.name);
+    writeWhole(this.#layout.kubeconfig, kubeconfigText({ context, server, ca, cert, key }));
+  }
+
+  #connect(): Client {
+    const { cert, key } = readKeyPair(this.#layout, identity.admin);
+    return connect({
+      server: `https://127.0.0.1:${apiServerPort}`,
+      socketPath: this.#layout.apiSocket,
+      ca: readAuthority(this.#layout),
+      cert,
+      key,
+      userAgent: 'weft-supervisor',
+    });
+  }
+
+  #run(plan: ProcessPlan): void {
+    const supervised = new Supervised(plan, this.#layout.pids, this.#log);
+    this.#processes.set(plan.name, supervised);
+    supervised.start();
+  }
+
+  #inNode(node: NodeLayout, command: readonly string[]): string[] {
+    return nsenterCommand({ net: netnsPath(node.name), mnt: node.mountNamespace, uts: node.utsNamespace }, command);
+  }
+
+  #containerd(node: NodeLayout): ProcessPlan {
+    const outside = /^(https?|no|all|ftp)_proxy$/i;
+    const plain = Object.fromEntries(Object.entries(process.env).filter(([name]) => !outside.test(name)));
+    return {
+      name: `${node.role}/containerd`,
+      command: this.#inNode(node, containerdCommand()),
+      environment: { ...plain, ...containerdEnvironment },
+      logFile: join(this.#layout.logs, `${node.role}-containerd.log`),
+      cgroup: join(node.cgroup, 'system'),
+      passed: [],
+      socket: join(node.containerdRun, 'containerd.sock'),
+    };
+  }
+
+  #controlPlane(): ProcessPlan {
+    const [node] = this.#layout.nodes;
+    if (node === undefined) throw new Error('a cluster has at least one node');
+    return this.#ours(node, 'control-plane', controlPlaneCommand(this.#layout), 'control-plane.log');
+  }
+
+  #agent(node: NodeLayout): ProcessPlan {
+    return this.#ours(node, `${node.role}/agent`, agentCommand(this.#layout, node), `${node.role}-agent.log`);
+  }
+
+  #ours(node: NodeLayout, name: string, command: readonly string[], logFile: string): ProcessPlan {
+    return {
+      name,
+      command: this.#inNode(node, command),
+      environment: process.env,
+      logFile: join(this.#layout.logs, logFile),
+      cgroup: join(node.cgroup, 'system'),
+      passed: this.#hostNamespaces,
+    };
+  }
+}

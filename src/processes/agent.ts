@@ -1,0 +1,68 @@
+// Entry point of a node's agent: kubelet, CNI daemon, fabric, service proxy. Runs in the node's namespaces.
+import { rmSync } from 'node:fs';
+import { listening, relayServer } from '../cluster/byte-relay.ts';
+import { containerdSocket, proxyPort, registryPort } from '../cluster/containerd-config.ts';
+import { createDialServer } from '../cluster/dial.ts';
+import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
+import { apiServerPort, clusterDomain, dnsAddress, kubeletPort } from '../cluster/layout.ts';
+import { startCniDaemon } from '../cni/daemon.ts';
+import { startFabric } from '../fabric/start.ts';
+import { connect } from '../k8s/connect.ts';
+import { startKubelet } from '../kubelet/start.ts';
+import { startProxy } from '../proxy/start.ts';
+import { type ClusterArguments, readClusterArguments } from './cluster-arguments.ts';
+import { runProcess } from './run.ts';
+
+await runProcess('agent', async (log) => {
+  const cluster = readClusterArguments();
+  const { settings, layout, node } = cluster;
+  await startRelays(cluster);
+  const ca = readAuthority(layout);
+  const control = layout.nodes[0] ?? node;
+  const client = connect({
+    server: `https://${control.address}:${apiServerPort}`,
+    ca,
+    ...readKeyPair(layout, identity.agent(node)),
+    userAgent: 'weft-agent',
+    onProblem: (problem) => log.warn({ problem }, 'API'),
+  });
+  const common = { client, nodeName: node.name, clusterCidrs: settings.podCidrs };
+  await Promise.all([
+    startKubelet({
+      client,
+      nodeName: node.name,
+      nodeAddresses: [node.address],
+      controlPlane: node.controlPlane,
+      runtimeSocket: containerdSocket,
+      rootDir: '/var/lib/kubelet',
+      podLogsDir: '/var/log/pods',
+      clusterDns: [dnsAddress(settings)],
+      clusterDomain,
+      cgroupRoot: `/${node.cgroup}`,
+      serving: { ...readKeyPair(layout, identity.kubelet(node)), clientCa: ca },
+      port: kubeletPort,
+      log: log.child({ part: 'kubelet' }),
+    }),
+    startCniDaemon({
+      ...common,
+      socketPath: '/run/weft/cni.sock',
+      stateDir: '/var/lib/cni',
+      confDir: '/etc/cni/net.d',
+      binDir: '/opt/cni/bin',
+      log: log.child({ part: 'cni' }),
+    }),
+    startFabric({ ...common, log: log.child({ part: 'fabric' }) }),
+    startProxy({ ...common, nodeAddresses: [node.address], log: log.child({ part: 'proxy' }) }),
+  ]);
+  return { layout, guardedAs: `${node.role}/agent` };
+});
+
+/** What the node's containerd and the host's side reach through this process. */
+async function startRelays({ layout, node }: ClusterArguments): Promise<void> {
+  rmSync(node.dialSocket, { force: true });
+  await Promise.all([
+    listening(relayServer({ path: layout.registrySocket }), { host: '127.0.0.1', port: registryPort }),
+    listening(relayServer({ path: layout.proxySocket }), { host: '127.0.0.1', port: proxyPort }),
+    listening(createDialServer(), { path: node.dialSocket }),
+  ]);
+}
