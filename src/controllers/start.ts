@@ -4,7 +4,10 @@ import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
 import { createContext } from './context.ts';
 import type { Controller } from './controller.ts';
+import { runDeployments } from './deployment/controller.ts';
 import { runEndpointSlices, runEndpoints } from './endpoints/controllers.ts';
+import { runGarbageCollector } from './garbage-collector/controller.ts';
+import { runNamespaces } from './namespace.ts';
 import { defaultNodeMaskSize, type NodeMaskSize, runNodeIpam } from './node-ipam.ts';
 import { runReplicaSets } from './replicaset.ts';
 import { runServiceAccounts } from './service-account.ts';
@@ -26,9 +29,12 @@ export async function startControllers(options: ControllersOptions): Promise<{ s
   const controllers: Controller[] = [
     runNodeIpam(context, options.clusterCidrs, { ...defaultNodeMaskSize, ...options.nodeMaskSize }),
     runServiceAccounts(context, options.serviceAccountRootCa),
+    runDeployments(context),
     runReplicaSets(context),
     runEndpointSlices(context),
     runEndpoints(context),
+    runNamespaces(context),
+    runGarbageCollector(context),
   ];
   return {
     async stop() {

@@ -1,0 +1,5 @@
+// Looking into JSON whose shape is not known.
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
