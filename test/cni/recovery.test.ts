@@ -1,0 +1,136 @@
+// What must survive: the daemon killed at any moment, calls while it is down, the bridge deleted by hand.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LeaseStore } from '../../src/cni/lease-store.ts';
+import { EchoServer, seenAs } from './echo.ts';
+import { addressOf, Lab, type LabNode, namesIn, runIn } from './lab.ts';
+
+const lab = new Lab({ clusterCidrs: ['10.244.0.0/16'], sweep: { firstMs: 200, everyMs: 60_000 } });
+let node: LabNode;
+
+before(async () => {
+  node = lab.addNode(['10.244.1.0/24']);
+  await lab.start();
+});
+after(() => lab[Symbol.asyncDispose]());
+
+/** The leases of the node; only while its agent is down. */
+function leases(): string[] {
+  const store = new LeaseStore(join(node.root, 'state/leases.db'));
+  try {
+    return store
+      .list()
+      .map(({ attachment }) => attachment.containerId)
+      .sort();
+  } finally {
+    store.close();
+  }
+}
+
+/** Asks again every few milliseconds until it is so; throws after two seconds. */
+async function within2s(what: string, holds: () => boolean): Promise<void> {
+  const end = performance.now() + 2_000;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`not within 2 s: ${what}`);
+    await sleep(10);
+  }
+}
+
+test('pods go on talking while the agent is down, and keep their addresses when it is back', async () => {
+  const [a, b] = [lab.addPod(), lab.addPod()];
+  const [first, second] = [await lab.add(node, 'live-a', a.path), await lab.add(node, 'live-b', b.path)];
+  using _server = await EchoServer.start(b.name);
+  await lab.kill(node);
+  assert.equal(seenAs(a.name, addressOf(second)), addressOf(first));
+  await lab.start();
+  assert.equal(seenAs(a.name, addressOf(second)), addressOf(first));
+  const c = lab.addPod();
+  const third = addressOf(await lab.add(node, 'live-c', c.path));
+  assert.ok(![addressOf(first), addressOf(second)].includes(third));
+  for (const id of ['live-a', 'live-b', 'live-c']) await lab.delete(node, id);
+});
+
+test('while the agent is down ADD is to be tried again, STATUS is not available, and DEL is done later', async () => {
+  const pod = lab.addPod();
+  await lab.add(node, 'queued', pod.path);
+  await lab.kill(node);
+  const env = { CNI_CONTAINERID: 'queued', CNI_IFNAME: 'eth0', CNI_NETNS: pod.path };
+  const call = (CNI_COMMAND: string) => lab.call(node, { ...env, CNI_COMMAND });
+  const [add, status, version, del] = await Promise.all(['ADD', 'STATUS', 'VERSION', 'DEL'].map(call));
+  assert.equal(JSON.parse(add?.output ?? '').code, 11);
+  assert.equal(JSON.parse(status?.output ?? '').code, 50);
+  assert.equal(version?.status, 0);
+  assert.deepEqual(del, { status: 0, output: '' });
+  assert.equal(namesIn(join(node.root, 'state/queue')).length, 1);
+  assert.deepEqual(leases(), ['queued']);
+  await lab.start();
+  assert.deepEqual(namesIn(join(node.root, 'state/queue')), []);
+  assert.doesNotMatch(runIn(pod.name, 'ip', 'link'), /eth0/);
+});
+
+test('a call that comes while the agent restarts waits for it', async () => {
+  await lab.kill(node);
+  const pod = lab.addPod();
+  const [result] = await Promise.all([lab.add(node, 'patient', pod.path), lab.start()]);
+  assert.match(addressOf(result), /^10\.244\.1\./);
+  await lab.delete(node, 'patient');
+});
+
+test('killed in the middle of 20 ADDs, nothing is double and nothing is left after DEL', async () => {
+  for (let round = 0; round < 2; round++) {
+    const pods = Array.from({ length: 20 }, () => lab.addPod());
+    const adds = pods.map((pod, index) => lab.add(node, `kill-${index}`, pod.path).catch(() => undefined));
+    await Promise.race(adds);
+    await lab.kill(node);
+    await lab.start();
+    const done = (await Promise.all(adds)).filter((result) => result !== undefined).map((result) => addressOf(result));
+    assert.ok(done.length > 0);
+    assert.equal(new Set(done).size, done.length);
+    await Promise.all(pods.map((pod, index) => lab.delete(node, `kill-${index}`, pod.path)));
+    for (const pod of pods) assert.doesNotMatch(runIn(pod.name, 'ip', 'link'), /eth0/);
+  }
+  await lab.kill(node);
+  assert.deepEqual(leases(), []);
+  await lab.start();
+  assert.doesNotMatch(runIn(node.netns, 'ip', 'link'), /master weft0/);
+});
+
+test('the bridge or its address deleted by hand is back within 2 s, and pods talk again', async () => {
+  const [a, b] = [lab.addPod(), lab.addPod()];
+  await lab.add(node, 'bridge-a', a.path);
+  const second = addressOf(await lab.add(node, 'bridge-b', b.path));
+  using _server = await EchoServer.start(b.name);
+  const works = (): boolean => {
+    const bridge = runIn(node.netns, 'ip', '-o', 'address');
+    return (
+      bridge.includes('10.244.1.1/24') && runIn(node.netns, 'ip', 'link').match(/master weft0.*state UP/g)?.length === 2
+    );
+  };
+  for (const damage of [
+    ['link', 'delete', 'weft0'],
+    ['address', 'flush', 'dev', 'weft0'],
+    ['link', 'set', 'weft0', 'down'],
+  ]) {
+    runIn(node.netns, 'ip', ...damage);
+    await within2s(`repair after ip ${damage.join(' ')}`, works);
+    assert.equal(seenAs(a.name, second).startsWith('10.244.1.'), true);
+  }
+  for (const id of ['bridge-a', 'bridge-b']) await lab.delete(node, id);
+});
+
+test('addresses of containers that went without DEL are freed by the agent itself', async () => {
+  const pod = lab.addPod();
+  await lab.add(node, 'reboot', pod.path);
+  await lab.kill(node);
+  lab.removePod(pod.name);
+  assert.deepEqual(leases(), ['reboot']);
+  await lab.start();
+  const env = { CNI_COMMAND: 'CHECK', CNI_CONTAINERID: 'reboot', CNI_IFNAME: 'eth0', CNI_NETNS: '/proc/self/ns/net' };
+  const reserved = async (): Promise<boolean> =>
+    !(await lab.call(node, env, { prevResult: {} })).output.includes('no address is reserved');
+  assert.equal(await reserved(), true);
+  for (const end = performance.now() + 2_000; await reserved(); )
+    assert.ok(performance.now() < end, 'not freed in 2 s');
+});
