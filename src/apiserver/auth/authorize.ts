@@ -40,6 +40,8 @@ export interface PolicySource {
   roleBindings(namespace: string): readonly RoleBinding[];
   /** The pods bound to this node: what a kubelet may read depends on them. */
   podsOnNode(nodeName: string): readonly Pod[];
+  /** Lets a node that writes to a pod which has gone be told so (404) in place of being refused. */
+  pod?(namespace: string, name: string): Pod | undefined;
 }
 
 export interface Decision {

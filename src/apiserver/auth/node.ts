@@ -43,7 +43,7 @@ export function authorizeNode(nodeName: string, attributes: ResourceAttributes, 
         ? allowed
         : refused(`node ${JSON.stringify(nodeName)} is not allowed to modify node ${JSON.stringify(name)}`);
     case '/pods':
-      return authorizePod(nodeName, attributes, policy.podsOnNode(nodeName));
+      return authorizePod(nodeName, attributes, policy);
     case '/secrets':
     case '/configmaps':
       return authorizeMounted(nodeName, attributes, policy.podsOnNode(nodeName));
@@ -54,15 +54,17 @@ export function authorizeNode(nodeName: string, attributes: ResourceAttributes, 
   }
 }
 
-function authorizePod(nodeName: string, attributes: ResourceAttributes, pods: readonly Pod[]): Decision {
-  const { verb, subresource, name, namespace } = attributes;
+function authorizePod(nodeName: string, attributes: ResourceAttributes, policy: PolicySource): Decision {
+  const { verb, subresource, name = '', namespace = '' } = attributes;
   const writesStatus = subresource === 'status' && ['update', 'patch'].includes(verb);
   const deletes = !subresource && verb === 'delete';
   const evicts = subresource === 'eviction' && verb === 'create';
   if (!writesStatus && !deletes && !evicts) return noOpinion;
-  return pods.some((pod) => pod.metadata.name === name && pod.metadata.namespace === namespace)
-    ? allowed
-    : refused(`node ${JSON.stringify(nodeName)} can only change pods that run on it`);
+  const own = policy
+    .podsOnNode(nodeName)
+    .some((pod) => pod.metadata.name === name && pod.metadata.namespace === namespace);
+  const gone = policy.pod !== undefined && policy.pod(namespace, name) === undefined;
+  return own || gone ? allowed : refused(`node ${JSON.stringify(nodeName)} can only change pods that run on it`);
 }
 
 function authorizeMounted(nodeName: string, attributes: ResourceAttributes, pods: readonly Pod[]): Decision {
