@@ -1,5 +1,5 @@
 // A request's body as an object of the wanted kind: decoded, its fields checked, unknown ones dropped.
-import { type Call } from './api.ts';
+import type { Call } from './api.ts';
 import { apiVersionOf, type Kind } from './kinds.ts';
 import { type ApiObject, type Fields, isFields } from './object.ts';
 import type { WriteOptions } from './options.ts';

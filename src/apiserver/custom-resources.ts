@@ -33,7 +33,10 @@ function cleanUp(api: Api, name: string, waiting: Set<string>): void {
         deleteObject(api, kind, metadata.namespace ?? '', metadata.name ?? '', readDeleteOptions({}));
     }
   }
-  if (api.storage.list(shelf).length === 0) return finish(api, stored);
+  if (api.storage.list(shelf).length === 0) {
+    finish(api, stored);
+    return;
+  }
   if (waiting.has(name)) return;
   waiting.add(name);
   const unsubscribe = api.storage.subscribe(shelf, ({ deleted }) => {

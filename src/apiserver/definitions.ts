@@ -6,7 +6,7 @@ import type {
   CustomResourceDefinitionVersion,
 } from '../k8s/types.generated.ts';
 import { timestamp } from './api.ts';
-import { type Kind, once, type ScalePaths, shelves, type Subresource } from './kinds.ts';
+import { type Kind, once, type ScalePaths, type Subresource, shelves } from './kinds.ts';
 import { type ApiObject, typed } from './object.ts';
 import { invalid } from './schema/errors.ts';
 import { crdSchema } from './schema/types.ts';
@@ -43,7 +43,9 @@ export function admitDefinition(storage: Storage, object: ApiObject, old: ApiObj
     condition(
       'Established',
       conflict === undefined,
-      conflict === undefined ? ['InitialNamesAccepted', 'the initial names have been accepted'] : ['NotAccepted', 'not all names are accepted'],
+      conflict === undefined
+        ? ['InitialNamesAccepted', 'the initial names have been accepted']
+        : ['NotAccepted', 'not all names are accepted'],
     ),
   ].map((one) => keepTransition(one, before?.conditions, now));
   const others = (before?.conditions ?? []).filter(({ type }) => !conditions.some((one) => one.type === type));

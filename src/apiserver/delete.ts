@@ -96,13 +96,7 @@ function markDeleted(object: ApiObject, grace: number, now: Date): ApiObject {
 }
 
 /** Deletes an object, or begins to. */
-export function deleteObject(
-  api: Api,
-  kind: Kind,
-  namespace: string,
-  name: string,
-  options: DeleteOptions,
-): Deletion {
+export function deleteObject(api: Api, kind: Kind, namespace: string, name: string, options: DeleteOptions): Deletion {
   const stored = find(api, kind, namespace, name);
   checkPreconditions(kind, stored, options);
   if (kind.storage === shelves.namespaces && immortal.has(name))

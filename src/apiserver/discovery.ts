@@ -172,4 +172,3 @@ function aggregatedResource(kind: Kind): object {
         }),
   };
 }
-

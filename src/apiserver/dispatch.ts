@@ -1,5 +1,5 @@
 // Which part of the server answers a request for a resource.
-import { type Api, type Call } from './api.ts';
+import type { Api, Call } from './api.ts';
 import type { Authenticator } from './auth/authenticate.ts';
 import type { PolicySource } from './auth/authorize.ts';
 import type { TokenIssuer } from './auth/tokens.ts';
@@ -73,7 +73,10 @@ async function dispatchResource({ api, watches }: Services, kind: Kind, call: Ca
       return watches.start(api, kind, call);
     case 'create':
       if (kind.custom !== undefined && isTerminating(api, kind.custom.definition))
-        throw methodNotAllowed(resourceOf(kind), 'create not allowed while custom resource definition is terminating: create');
+        throw methodNotAllowed(
+          resourceOf(kind),
+          'create not allowed while custom resource definition is terminating: create',
+        );
       return reply(201, await create(api, kind, call));
     case 'update':
       return reply(200, await update(api, kind, call));

@@ -1,7 +1,7 @@
 // The built-in kinds: their names, where they are served, and what can be done with them.
 import type { ApiObject } from './object.ts';
-import type { Column } from './table/columns.ts';
 import type { KindSchema } from './schema/types.ts';
+import type { Column } from './table/columns.ts';
 
 export type Subresource =
   | 'status'
@@ -72,16 +72,7 @@ export const resourceOf = (kind: Kind): { group: string; resource: string } => (
 export const qualified = (resource: { group: string; resource: string }): string =>
   resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
 
-export const verbs = [
-  'create',
-  'delete',
-  'deletecollection',
-  'get',
-  'list',
-  'patch',
-  'update',
-  'watch',
-] as const;
+export const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const;
 
 interface Row {
   readonly kind: string;

@@ -1,7 +1,7 @@
 // Names that the server makes: generateName's suffixes, and unique ids.
 import { randomInt } from 'node:crypto';
-import { badRequest } from './schema/errors.ts';
 import type { ApiObject } from './object.ts';
+import { badRequest } from './schema/errors.ts';
 
 /** Without vowels and look-alikes, so that no words appear (apimachinery, pkg/util/rand). */
 const alphabet = 'bcdfghjklmnpqrstvwxz2456789';

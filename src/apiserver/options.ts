@@ -1,10 +1,10 @@
 // The options that writes share: dry run, field manager, field validation, and those of a deletion.
 import type { Call } from './api.ts';
+import { fieldsOf } from './object.ts';
+import { numberOf } from './respond.ts';
 import { decodeBody } from './schema/decode.ts';
 import { badRequest, invalid } from './schema/errors.ts';
 import { builtinSchema } from './schema/types.ts';
-import { fieldsOf } from './object.ts';
-import { numberOf } from './respond.ts';
 
 export interface WriteOptions {
   readonly dryRun: boolean;

@@ -21,7 +21,11 @@ export function createPolicySource(storage: Storage): PolicySource {
     if (deleted) byNode.get(nodeOf(object))?.delete(object.metadata.uid ?? '');
     else add(object);
   });
-  const one = <T extends ApiObject | ClusterRole | Role>(shelf: string, namespace: string, name: string): T | undefined => {
+  const one = <T extends ApiObject | ClusterRole | Role>(
+    shelf: string,
+    namespace: string,
+    name: string,
+  ): T | undefined => {
     const object = storage.get(shelf, namespace, name);
     return object === undefined ? undefined : typed<T>(object);
   };

@@ -1,8 +1,8 @@
 // get and list: selection, paging, the consistency that a client asks for, and the form of the answer.
 import type { Api, Call } from './api.ts';
 import { apiVersionOf, type Kind, resourceOf } from './kinds.ts';
-import type { ApiObject } from './object.ts';
 import type { Form } from './negotiate.ts';
+import type { ApiObject } from './object.ts';
 import { numberOf } from './respond.ts';
 import { badRequest, gone, notFound, StatusError, timeout } from './schema/errors.ts';
 import { selection } from './selection.ts';
@@ -63,6 +63,7 @@ function tooLargeRevision(wanted: number, current: number): StatusError {
   ]);
 }
 
+/** A continue token; its `start` is the key and a NUL, the first key after it (apiserver, pkg/storage/continue.go). */
 interface Continue {
   readonly revision: number;
   /** The key (`namespace/name`) of the last object of the page before. */
@@ -82,7 +83,7 @@ function decodeContinue(token: string, current: number): Continue {
   }
   if (typeof read !== 'object' || read === null || !('rv' in read) || !('start' in read)) throw invalid();
   if (typeof read.rv !== 'number' || typeof read.start !== 'string') throw invalid();
-  return { revision: read.rv < 0 ? current : read.rv, after: read.start.replace(/\u0000$/, '') };
+  return { revision: read.rv < 0 ? current : read.rv, after: read.start.slice(0, -1) };
 }
 
 /** Rules of the consistency parameters (apimachinery, meta/internalversion/validation). */
@@ -117,7 +118,7 @@ interface Page {
 
 /** The objects that a list or deletecollection means, before paging. */
 export function select(kind: Kind, call: Call, objects: readonly ApiObject[]): ApiObject[] {
-  const matches = selection(kind, call);
+  const matches = selection(kind, call.query);
   return objects.map((object) => present(kind, object)).filter(matches);
 }
 

@@ -1,7 +1,7 @@
 // Answers: JSON bodies, Status objects for errors, warnings.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Log } from '../log/log.ts';
 import type { Status } from '../k8s/types.generated.ts';
+import type { Log } from '../log/log.ts';
 import { badRequest, internal, StatusError } from './schema/errors.ts';
 
 /** The largest request body: as Kubernetes' (3 MiB). */

@@ -1,6 +1,5 @@
 // The selectors of a request as one predicate on objects, and the fields that each kind can be selected by.
 import { parseFieldSelector, parseLabelSelector } from '../k8s/selectors.ts';
-import type { Call } from './api.ts';
 import type { Kind } from './kinds.ts';
 import { type ApiObject, valueAt } from './object.ts';
 import { badRequest } from './schema/errors.ts';
@@ -55,7 +54,10 @@ const absent: Readonly<Record<string, string>> = {
 };
 
 /** Fields whose place in the object is another one. */
-const places: Readonly<Record<string, string>> = { source: 'source.component', 'status.successful': 'status.succeeded' };
+const places: Readonly<Record<string, string>> = {
+  source: 'source.component',
+  'status.successful': 'status.succeeded',
+};
 
 function fieldText(object: ApiObject, field: string): string {
   const value = valueAt(object, ...(places[field] ?? field).split('.'));
@@ -69,9 +71,9 @@ function check(kind: Kind, field: string): void {
 }
 
 /** Whether an object is meant by the request's labelSelector and fieldSelector. Throws 400 for what is not a selector. */
-export function selection(kind: Kind, call: Call): (object: ApiObject) => boolean {
-  const labelText = call.query.get('labelSelector') ?? '';
-  const fieldsText = call.query.get('fieldSelector') ?? '';
+export function selection(kind: Kind, query: URLSearchParams): (object: ApiObject) => boolean {
+  const labelText = query.get('labelSelector') ?? '';
+  const fieldsText = query.get('fieldSelector') ?? '';
   const tests: ((object: ApiObject) => boolean)[] = [];
   if (labelText !== '') {
     const matches = readable(() => parseLabelSelector(labelText));

@@ -237,7 +237,8 @@ class Handler {
   /** Who sends the request. Throws 401 where that is not known and the path needs it. */
   async #sender(request: IncomingMessage, path: string): Promise<User> {
     const { socket } = request;
-    const bad = socket instanceof TLSSocket && !socket.authorized && Object.keys(socket.getPeerCertificate()).length > 0;
+    const bad =
+      socket instanceof TLSSocket && !socket.authorized && Object.keys(socket.getPeerCertificate()).length > 0;
     const user = bad ? undefined : await this.#services.authenticator.authenticate(request);
     if (user !== undefined) return user;
     if (anonymousPaths.has(path) && request.headers.authorization === undefined) return anonymous;
@@ -249,11 +250,13 @@ class Handler {
     const { policy } = this.#services;
     const result = impersonate(sender, request.headers, policy);
     if ('invalid' in result) throw badRequest(result.invalid);
-    if ('forbidden' in result) throw new StatusError({ ...forbidden({ group: '', resource: '' }, '', '').status, message: result.forbidden });
+    if ('forbidden' in result)
+      throw new StatusError({ ...forbidden({ group: '', resource: '' }, '', '').status, message: result.forbidden });
     const attributes = attributesOf(info, query);
     const decision = authorize(result.user, attributes, policy);
     if (decision.allowed) return result.user;
-    const resource = 'path' in attributes ? { group: '', resource: '' } : { group: attributes.group, resource: attributes.resource };
+    const resource =
+      'path' in attributes ? { group: '', resource: '' } : { group: attributes.group, resource: attributes.resource };
     const name = 'path' in attributes ? '' : (attributes.name ?? '');
     const { status } = forbidden(resource, name, '');
     throw new StatusError({ ...status, message: forbiddenMessage(result.user, attributes, decision.reason) });

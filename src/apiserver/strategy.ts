@@ -11,7 +11,7 @@ import { gvkOf, type Kind, shelves } from './kinds.ts';
 import { type ApiObject, sameJson } from './object.ts';
 import { applyCrdDefaults, applyDefaults } from './schema/defaults.ts';
 import { type FieldError, invalid } from './schema/errors.ts';
-import { validateCreate, validateCrd, validateStatusUpdate, validateUpdate } from './schema/validate.ts';
+import { validateCrd, validateCreate, validateStatusUpdate, validateUpdate } from './schema/validate.ts';
 
 export const hasStatus = (kind: Kind): boolean => kind.subresources.includes('status');
 
@@ -45,7 +45,11 @@ function applyKindDefaults(kind: Kind, object: ApiObject): void {
 
 function refuse(kind: Kind, object: ApiObject, errors: readonly FieldError[]): void {
   if (errors.length > 0)
-    throw invalid({ group: kind.group, kind: kind.kind }, object.metadata.name ?? object.metadata.generateName ?? '', errors);
+    throw invalid(
+      { group: kind.group, kind: kind.kind },
+      object.metadata.name ?? object.metadata.generateName ?? '',
+      errors,
+    );
 }
 
 /** Everything between the decoded body of a create and the store. Changes the object; throws what is wrong with it. */

@@ -88,7 +88,7 @@ class Watch {
     this.#api = api;
     this.#kind = kind;
     this.#call = call;
-    this.#matches = selection(kind, call);
+    this.#matches = selection(kind, call.query);
     this.#namespace = kind.namespaced && call.info.namespace !== '' ? call.info.namespace : undefined;
     this.#bookmarks = wantsBookmarks(call.query);
     this.#onEnd = onEnd;

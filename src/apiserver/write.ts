@@ -1,10 +1,11 @@
 // create, update and patch: from the request's body to the store.
 import { randomUUID } from 'node:crypto';
 import type { ManagedFieldsEntry } from '../k8s/types.generated.ts';
+import { awaitServiceAccount } from './admission/pod.ts';
 import { type Api, type Call, timestamp } from './api.ts';
 import { checkObject, expectedOf, readObject } from './body.ts';
 import { isFinished } from './delete.ts';
-import { apiVersionOf, type Kind, resourceOf } from './kinds.ts';
+import { apiVersionOf, type Kind, resourceOf, shelves } from './kinds.ts';
 import { checkName, fillName } from './names.ts';
 import { type ApiObject, isFields, sameJson } from './object.ts';
 import { type WriteOptions, writeOptions } from './options.ts';
@@ -35,9 +36,7 @@ function placeInNamespace(kind: Kind, object: ApiObject, namespace: string): voi
     return;
   }
   if (metadata.namespace && metadata.namespace !== namespace)
-    throw badRequest(
-      'the namespace of the provided object does not match the namespace sent on the request',
-    );
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
   metadata.namespace = namespace;
 }
 
@@ -194,6 +193,7 @@ function checkFinalizers(kind: Kind, object: ApiObject, old: ApiObject): void {
 export async function create(api: Api, kind: Kind, call: Call): Promise<ApiObject> {
   const options = writeOptions(call);
   const object = readObject(expectedOf(kind), call, await readBody(call.request), options);
+  if (kind.storage === shelves.pods) await awaitServiceAccount(object, call.info.namespace, api.storage);
   return createObject(api, kind, object, call.info.namespace, options);
 }
 
@@ -261,8 +261,7 @@ function apply(
     ]);
   const { object, duplicates } = decodeBody('application/yaml', body, kind.schema());
   const applied = checkObject(expectedOf(kind), object, call, options, duplicates);
-  if (applied.metadata.managedFields !== undefined)
-    throw badRequest('metadata.managedFields must be nil');
+  if (applied.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   applied.metadata.name ??= name;
   checkName(applied, name);
   if (kind.namespaced) applied.metadata.namespace ??= namespace;
@@ -289,7 +288,12 @@ function apply(
   };
   if (api.storage.get(kind.storage, kind.namespaced ? namespace : '', name) === undefined) {
     if (subresource !== '') throw notFound(resourceOf(kind), name);
-    if (applied.metadata.uid) throw conflict(resourceOf(kind), name, `uid mismatch: the provided object specified uid ${applied.metadata.uid}, and no existing object was found`);
+    if (applied.metadata.uid)
+      throw conflict(
+        resourceOf(kind),
+        name,
+        `uid mismatch: the provided object specified uid ${applied.metadata.uid}, and no existing object was found`,
+      );
     const merged = merge(undefined);
     const managedFields = merged.metadata.managedFields ?? [];
     return { object: createObject(api, kind, merged, namespace, { ...options, managedFields }), created: true };

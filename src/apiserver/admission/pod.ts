@@ -2,7 +2,7 @@
 import type { Container, Pod, PodSpec, ServiceAccount, Toleration, Volume } from '../../k8s/types.generated.ts';
 import { shelves } from '../kinds.ts';
 import { randomName } from '../names.ts';
-import { type ApiObject, sameJson, typed } from '../object.ts';
+import { type ApiObject, sameJson, textAt, typed } from '../object.ts';
 import { forbidden } from '../schema/errors.ts';
 import type { Storage } from '../storage.ts';
 
@@ -12,7 +12,7 @@ const tokenPath = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Admission of a new pod, in the order of Kubernetes' plugins. Throws 403 where its ServiceAccount is not there. */
 export function admitPod(object: ApiObject, storage: Storage): void {
   const pod = typed<Pod>(object);
-  useServiceAccount(pod, storage);
+  useServiceAccount(pod, serviceAccountOf(object), storage);
   addTolerations(pod.spec);
   setPriority(pod);
 }
@@ -23,13 +23,32 @@ export function firstPodStatus(object: ApiObject): void {
 }
 
 export const serviceAccountOf = (object: ApiObject): string => {
-  const { spec } = typed<Pod>(object);
-  return spec.serviceAccountName || spec.serviceAccount || 'default';
+  const { spec } = object;
+  return textAt(spec, 'serviceAccountName') || textAt(spec, 'serviceAccount') || 'default';
 };
 
-function useServiceAccount(pod: Pod, storage: Storage): void {
-  const { spec, metadata } = pod;
-  const name = serviceAccountOf(pod as KubePod);
+/** How long a new pod waits for its ServiceAccount: a new namespace gets the default one a moment after it is made. */
+const accountMilliseconds = 1000;
+
+/** Resolves when the pod's ServiceAccount is there, or has not come in time; admission then says that it is missing. */
+export async function awaitServiceAccount(object: ApiObject, namespace: string, storage: Storage): Promise<void> {
+  const name = serviceAccountOf(object);
+  if (storage.get(shelves.serviceAccounts, namespace, name) !== undefined) return;
+  if (storage.get(shelves.namespaces, '', namespace) === undefined) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      unsubscribe();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(done, accountMilliseconds);
+    const unsubscribe = storage.subscribe(shelves.serviceAccounts, ({ object: { metadata } }) => {
+      if (metadata.namespace === namespace && metadata.name === name) done();
+    });
+  });
+}
+
+function useServiceAccount({ spec, metadata }: Pod, name: string, storage: Storage): void {
   const namespace = metadata.namespace ?? '';
   spec.serviceAccountName = name;
   spec.serviceAccount = name;
@@ -45,8 +64,6 @@ function useServiceAccount(pod: Pod, storage: Storage): void {
   if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length)
     spec.imagePullSecrets = structuredClone(account.imagePullSecrets);
 }
-
-type KubePod = Pod & ApiObject;
 
 const hasToken = (container: Container): boolean =>
   container.volumeMounts?.some((mount) => mount.mountPath === tokenPath) ?? false;
@@ -101,7 +118,8 @@ const priorities: Readonly<Record<string, number>> = {
 function setPriority({ spec, metadata }: Pod): void {
   const name = spec.priorityClassName ?? '';
   const priority = name === '' ? 0 : priorities[name];
-  if (priority === undefined) throw forbidden(pods, metadata.name ?? '', `no PriorityClass with name ${name} was found`);
+  if (priority === undefined)
+    throw forbidden(pods, metadata.name ?? '', `no PriorityClass with name ${name} was found`);
   if (spec.priority !== undefined && spec.priority !== priority)
     throw forbidden(
       pods,

@@ -2,7 +2,16 @@
 // that it is as durable as they are and a deleted Service frees what it had.
 import { randomInt } from 'node:crypto';
 import type { Service } from '../../k8s/types.generated.ts';
-import { addressAt, type Cidr, cidrContains, type Family, familyOf, type Ip, parseIp, rangeOf } from '../../net/address.ts';
+import {
+  addressAt,
+  type Cidr,
+  cidrContains,
+  type Family,
+  familyOf,
+  type Ip,
+  parseIp,
+  rangeOf,
+} from '../../net/address.ts';
 import { shelves } from '../kinds.ts';
 import { type ApiObject, typed } from '../object.ts';
 import type { Storage } from '../storage.ts';

@@ -44,18 +44,19 @@ export class Documents {
 
   /** Throws 404 for a path that there is nothing at. */
   answer(path: string, request: IncomingMessage, response: ServerResponse): void {
-    if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return sendText(response, 200, 'ok', 'text/plain; charset=utf-8');
-    if (path === '/version') return sendJson(response, 200, version);
+    if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) sendText(response, 200, 'ok', 'text/plain; charset=utf-8');
+    else if (path === '/version') sendJson(response, 200, version);
+    else this.#sendDocument(path, request, response);
+  }
+
+  #sendDocument(path: string, request: IncomingMessage, response: ServerResponse): void {
     const document = this.#find(path.replace(/\/$/, ''), request.headers.accept);
     if (document === undefined) throw pathNotFound();
     const etag = `"${createHash('sha256').update(document.body).digest('hex').slice(0, 32)}"`;
     response.setHeader('etag', etag);
     response.setHeader('vary', 'Accept');
-    if (request.headers['if-none-match'] === etag) {
-      response.writeHead(304).end();
-      return;
-    }
-    sendText(response, 200, document.body, document.type);
+    if (request.headers['if-none-match'] === etag) response.writeHead(304).end();
+    else sendText(response, 200, document.body, document.type);
   }
 
   #find(path: string, accept: string | undefined): Document | undefined {

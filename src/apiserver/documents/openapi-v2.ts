@@ -48,8 +48,7 @@ function schemaMessage(schema: Json): Buffer {
   text(1, '$ref');
   text(2, 'format');
   text(4, 'description');
-  if (Array.isArray(schema['required']))
-    for (const name of schema['required']) parts.push(bytes(19, String(name)));
+  if (Array.isArray(schema['required'])) for (const name of schema['required']) parts.push(bytes(19, String(name)));
   const { additionalProperties, type, items, properties } = schema;
   if (isFields(additionalProperties)) parts.push(bytes(21, bytes(1, schemaMessage(additionalProperties))));
   else if (additionalProperties === true) parts.push(bytes(21, flag(2, true)));

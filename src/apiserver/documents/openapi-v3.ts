@@ -9,7 +9,8 @@ type Json = Record<string, unknown>;
 
 const builtIn: Readonly<Record<string, Json>> = definitions;
 
-const pathOf = (group: string, version: string): string => (group === '' ? `api/${version}` : `apis/${group}/${version}`);
+const pathOf = (group: string, version: string): string =>
+  group === '' ? `api/${version}` : `apis/${group}/${version}`;
 
 /** `/openapi/v3`: where the document of each group version is. The hash tells clients when theirs is out of date. */
 export function openApiV3Index(registry: Registry): unknown {

@@ -17,8 +17,7 @@ export async function bind(api: Api, kind: Kind, call: Call): Promise<unknown> {
   const schema = builtinSchema('io.k8s.api.core.v1.Binding');
   const body = readObject({ apiVersion: 'v1', kind: 'Binding', schema }, call, await readBody(call.request), options);
   const { target, metadata } = typed<Binding>(body);
-  if (!target?.name)
-    throw invalid({ group: '', kind: 'Binding' }, name, [{ path: 'target.name', type: 'Required' }]);
+  if (!target?.name) throw invalid({ group: '', kind: 'Binding' }, name, [{ path: 'target.name', type: 'Required' }]);
   if (target.kind !== undefined && target.kind !== '' && target.kind !== 'Node')
     throw invalid({ group: '', kind: 'Binding' }, name, [
       { path: 'target.kind', type: 'NotSupported', value: target.kind, supported: ['Node', '<empty>'] },
@@ -37,7 +36,8 @@ function bound(object: ApiObject, node: string, now: string, name: string): ApiO
   const refuse = (why: string): never => {
     throw conflict({ group: '', resource: 'pods/binding' }, name, why);
   };
-  if (pod.metadata.deletionTimestamp !== undefined) refuse(`pod ${name} is being deleted, cannot be assigned to a host`);
+  if (pod.metadata.deletionTimestamp !== undefined)
+    refuse(`pod ${name} is being deleted, cannot be assigned to a host`);
   if (pod.spec.nodeName) refuse(`pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
   if (pod.spec.schedulingGates?.length) refuse(`pod ${name} has non-empty .spec.schedulingGates`);
   pod.spec.nodeName = node;

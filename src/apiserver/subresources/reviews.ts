@@ -31,8 +31,7 @@ export async function review(
   authenticator: Authenticator,
   policy: PolicySource,
 ): Promise<unknown> {
-  if (call.info.verb !== 'create')
-    throw methodNotAllowed({ group: kind.group, resource: kind.plural }, call.info.verb);
+  if (call.info.verb !== 'create') throw methodNotAllowed({ group: kind.group, resource: kind.plural }, call.info.verb);
   const expected = {
     apiVersion: `${kind.group}/${kind.version}`,
     kind: kind.kind,

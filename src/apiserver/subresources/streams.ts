@@ -1,6 +1,6 @@
 // log, exec, attach, port-forward and proxy: where the request goes, and what is wrong with it if it cannot.
 import type { Duplex } from 'node:stream';
-import type { Node, Pod, Service, EndpointSlice } from '../../k8s/types.generated.ts';
+import type { EndpointSlice, Node, Pod, Service } from '../../k8s/types.generated.ts';
 import type { Api, Call } from '../api.ts';
 import { type Kind, resourceOf, shelves } from '../kinds.ts';
 import { type ApiObject, typed } from '../object.ts';
@@ -80,8 +80,7 @@ export function streamPod(api: Api, kind: Kind, call: Call, tls: BackendTls, { s
   const { phase } = pod.status ?? {};
   if (subresource !== 'portforward' && (phase === 'Succeeded' || phase === 'Failed'))
     throw internal(`cannot exec into a container in a completed pod; current phase is ${phase}`);
-  const container =
-    subresource === 'portforward' ? {} : { container: containerOf(pod, call.query.get('container')) };
+  const container = subresource === 'portforward' ? {} : { container: containerOf(pod, call.query.get('container')) };
   const path = kubeletStreamPath({ kind: subresource, namespace, pod: name, query: call.query, ...container });
   const target = kubeletOf(api, scheduled(pod), path);
   proxyToKubelet({ req: call.request, socket, head, target, tls, kind: subresource });
@@ -115,8 +114,7 @@ function serviceTarget(api: Api, stored: ApiObject, port: string, path: string):
   const service = typed<Service>(stored);
   const { name = '', namespace = '' } = service.metadata;
   const ports = service.spec.ports ?? [];
-  const chosen =
-    port === '' ? ports[0] : ports.find((one) => one.name === port || String(one.port) === port);
+  const chosen = port === '' ? ports[0] : ports.find((one) => one.name === port || String(one.port) === port);
   if (chosen === undefined || (port === '' && ports.length > 1))
     throw serviceUnavailable(`no service port "${port}" found for service "${name}"`);
   for (const object of api.storage.list(shelves.endpointSlices, namespace)) {

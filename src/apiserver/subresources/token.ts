@@ -13,11 +13,7 @@ import { builtinSchema } from '../schema/types.ts';
 
 const pods = { group: '', resource: 'pods' };
 
-function boundPod(
-  api: Api,
-  namespace: string,
-  request: TokenRequest,
-): { name: string; uid: string } | undefined {
+function boundPod(api: Api, namespace: string, request: TokenRequest): { name: string; uid: string } | undefined {
   const reference = request.spec.boundObjectRef;
   if (reference === undefined) return undefined;
   if (reference.kind !== 'Pod' || reference.apiVersion !== 'v1')
@@ -27,7 +23,11 @@ function boundPod(
   if (pod === undefined) throw notFound(pods, name);
   const uid = pod.metadata.uid ?? '';
   if (reference.uid && reference.uid !== uid)
-    throw conflict(pods, name, `the UID in the bound object reference (${reference.uid}) does not match the UID in record. The object might have been deleted and then recreated`);
+    throw conflict(
+      pods,
+      name,
+      `the UID in the bound object reference (${reference.uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
   return { name, uid };
 }
 

@@ -48,8 +48,7 @@ const nodes: Printer = {
   cells: (object, now) => {
     const node = typed<Node>(object);
     const { metadata, status } = node;
-    const address = (type: string): string =>
-      status?.addresses?.find((one) => one.type === type)?.address ?? '<none>';
+    const address = (type: string): string => status?.addresses?.find((one) => one.type === type)?.address ?? '<none>';
     const info = status?.nodeInfo;
     return [
       metadata.name ?? '',
@@ -169,9 +168,7 @@ export const clusterPrinters: Readonly<Record<string, Printer>> = {
   }),
   '/serviceaccounts': simple([number('Secrets')], (object) => [typed<ServiceAccount>(object).secrets?.length ?? 0]),
   '/events': events,
-  'coordination.k8s.io/leases': simple([text('Holder')], (object) => [
-    typed<Lease>(object).spec?.holderIdentity ?? '',
-  ]),
+  'coordination.k8s.io/leases': simple([text('Holder')], (object) => [typed<Lease>(object).spec?.holderIdentity ?? '']),
   'rbac.authorization.k8s.io/roles': roles,
   'rbac.authorization.k8s.io/clusterroles': roles,
   'rbac.authorization.k8s.io/rolebindings': bindings,

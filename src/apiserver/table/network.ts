@@ -1,7 +1,7 @@
 // Tables of Services and what belongs to the network.
 import type {
-  Endpoints,
   EndpointSlice,
+  Endpoints,
   Ingress,
   IngressClass,
   NetworkPolicy,

@@ -1,8 +1,8 @@
 // Tables: what `kubectl get` prints, made by the server (meta.k8s.io Table).
 import type { Kind } from '../kinds.ts';
 import type { ApiObject } from '../object.ts';
-import type { Cell, Column } from './columns.ts';
 import { clusterPrinters } from './cluster.ts';
+import type { Cell, Column } from './columns.ts';
 import { customPrinter, plainPrinter } from './custom.ts';
 import { networkPrinters } from './network.ts';
 import { podPrinters } from './pods.ts';

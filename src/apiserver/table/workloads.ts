@@ -10,7 +10,7 @@ import type {
   StatefulSet,
 } from '../../k8s/types.generated.ts';
 import { typed } from '../object.ts';
-import { age, number, nameColumn, text } from './columns.ts';
+import { age, nameColumn, number, text } from './columns.ts';
 import { ageOf, humanDuration } from './duration.ts';
 import type { Printer } from './table.ts';
 
