@@ -13,9 +13,7 @@ export const pauseImage = 'weft.local/pause:1';
 /** Plugins that no pod needs; each costs start-up time and memory. */
 const disabled = [
   'io.containerd.grpc.v1.tasks-checkpoint',
-  'io.containerd.internal.v1.opt',
   'io.containerd.internal.v1.tracing',
-  'io.containerd.runtime.v1.linux',
   'io.containerd.snapshotter.v1.aufs',
   'io.containerd.snapshotter.v1.blockfile',
   'io.containerd.snapshotter.v1.btrfs',

@@ -76,7 +76,7 @@ function prepareFolders(settings: ClusterSettings, layout: ClusterLayout): void 
   mkdirSync(layout.run, { recursive: true, mode: 0o700 });
   // Files that pin mount namespaces must lie where mounts do not travel to other namespaces.
   if (!listMounts().some(({ target }) => target === layout.run)) {
-    mountFilesystem('tmpfs', layout.run, { type: 'tmpfs', data: 'mode=0700,size=64m' });
+    mountFilesystem('tmpfs', layout.run, { type: 'tmpfs', data: 'mode=0700' });
     setPropagation(layout.run, 'private');
   }
   rmSync(layout.stopping, { force: true });

@@ -1,6 +1,6 @@
 // Ends all processes of a cluster, or of a node: found by their cgroups and by the namespaces that they are in.
 import { readdirSync, readlinkSync } from 'node:fs';
-import { processesIn, removeCgroups } from './cgroups.ts';
+import { foldersOf, processesIn, removeCgroups } from './cgroups.ts';
 import { identify } from './process-file.ts';
 
 const patienceMs = 10_000;
@@ -45,7 +45,12 @@ export function endProcesses(cgroup: string, namespaces: ReadonlySet<string> = n
     if (performance.now() > deadline) throw new Error(`these processes do not end: ${[...new Set(living)].join(', ')}`);
     Atomics.wait(sleeper, 0, 0, pauseMs);
   }
-  removeCgroups(cgroup);
+  // A cgroup stays busy for a moment after the last process of it has ended.
+  while (foldersOf(cgroup).length > 0) {
+    removeCgroups(cgroup);
+    if (performance.now() > deadline) throw new Error(`the cgroups ${cgroup} cannot be removed`);
+    if (foldersOf(cgroup).length > 0) Atomics.wait(sleeper, 0, 0, pauseMs);
+  }
 }
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { listMounts, unmount } from '../linux/mount.ts';
 import { deleteNamedNetns, listNamedNetns, namedNetnsDir, netnsPath } from '../linux/netns.ts';
+import { cgroupRoots } from './cgroups.ts';
 import { endProcesses } from './end-processes.ts';
 import { changeKubeconfig, contextName, removeFromKubeconfig, userKubeconfig } from './kubeconfig.ts';
 import { clusterRun, clusterState, runRoot, weftHome } from './layout.ts';
@@ -35,6 +36,7 @@ export function removeCluster(name: string, tell: RemovalStep): void {
     // Nobody is to start another supervisor from here on.
     if (existsSync(run)) writeFileSync(join(run, 'stopping'), '');
     endProcesses(join('weft', name), namespacesOf(name));
+    removeSharedCgroups();
   });
   step('Namespaces and mounts', () => {
     for (const { target } of mountsUnder(run).reverse()) while (unmount(target, { lazy: true }));
@@ -86,6 +88,11 @@ export function rememberNamedNetnsFolder(): void {
   if (existsSync(namedNetnsDir)) return;
   mkdirSync(runRoot, { recursive: true, mode: 0o700 });
   writeFileSync(join(runRoot, folderMarker), '', { mode: 0o600 });
+}
+
+/** The cgroups above those of the clusters, when the last cluster has gone. */
+function removeSharedCgroups(): void {
+  for (const folder of cgroupRoots()) removeIfEmpty(join(folder, 'weft'));
 }
 
 function removeIfEmpty(folder: string): void {

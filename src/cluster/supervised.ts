@@ -52,7 +52,10 @@ export class Supervised {
   /** Starts the process, or takes over the one that runs already. */
   start(): void {
     const running = readProcessFile(this.#folder, this.plan.name);
-    if (running === undefined) return this.#spawn();
+    if (running === undefined) {
+      this.#spawn();
+      return;
+    }
     this.#current = running;
     this.#startedAt = Date.now();
     this.#log.info({ pid: running.pid }, 'goes on');

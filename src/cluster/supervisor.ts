@@ -11,6 +11,7 @@ import { nodes, services } from '../k8s/resources.ts';
 import { netnsPath, nsenterCommand } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import { listening, portOf, relayServer } from './byte-relay.ts';
+import { joinCgroup } from './cgroups.ts';
 import { containerdEnvironment, pauseImage } from './containerd-config.ts';
 import { dnsImage, ensureDns } from './dns-addon.ts';
 import { endProcesses } from './end-processes.ts';
@@ -63,6 +64,8 @@ class Supervisor {
   async start(): Promise<void> {
     const layout = this.#layout;
     for (const folder of [layout.pids, layout.logs]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // What it starts is born in its cgroup, and so nothing can escape the removal of the cluster.
+    joinCgroup(join(layout.cgroup, 'supervisor'), process.pid);
     const own = identify(process.pid);
     if (own !== undefined) writeProcessFile(layout.pids, 'supervisor', own);
     await this.#serve();
