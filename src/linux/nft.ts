@@ -14,7 +14,7 @@ export type L4Protocol = 'tcp' | 'udp' | 'sctp';
 /** Anything that has a value for a packet, or is one. See nft(8), EXPRESSIONS. */
 export type Expr =
   | { readonly kind: 'payload'; readonly header: 'ip' | 'ip6'; readonly field: 'saddr' | 'daddr' }
-  | { readonly kind: 'payload'; readonly header: 'th'; readonly field: 'sport' | 'dport' }
+  | { readonly kind: 'payload'; readonly header: 'th' | L4Protocol; readonly field: 'sport' | 'dport' }
   | { readonly kind: 'meta'; readonly key: 'l4proto' | 'mark' | 'iifname' | 'oifname' }
   | { readonly kind: 'ct'; readonly key: 'state' | 'status' | 'mark' }
   | {
@@ -74,7 +74,7 @@ export interface Chain {
   readonly rules: readonly Rule[];
 }
 
-/** A set, or a map where `value` is there. Its type is that of the expressions in `key` and `value` (nft's typeof). */
+/** A set, or a map where `value` is there. Its type is that of the expressions in `key` and `value`. */
 export interface SetDefinition {
   readonly name: string;
   readonly key: readonly Expr[];
@@ -205,10 +205,16 @@ function renderSet({ family, name: table }: TableName, set: SetDefinition): stri
     ...(set.interval ? ['interval'] : []),
     ...(set.dynamicSize === undefined ? [] : ['dynamic', 'timeout']),
   ];
-  const value = set.value === undefined ? '' : ` : ${valueType(set.value)}`;
+  const parts = [...set.key, ...(set.value === undefined || set.value === 'verdict' ? [] : set.value)];
+  // nft 1.0.6 cannot use a map in a later transaction when it was declared by `typeof` with a port of any protocol
+  // ("conflicting protocols specified"): types by name where there are names, which a random number has not.
+  const named = parts.every((part) => typeName(part) !== undefined);
+  const render = (part: Expr): string => (named ? (typeName(part) ?? '') : renderExpr(part));
+  const key = set.key.map(render).join(' . ');
+  const value = set.value === 'verdict' ? 'verdict' : (set.value ?? []).map(render).join(' . ');
   return [
     `add ${set.value === undefined ? 'set' : 'map'} ${family} ${name(table)} ${name(set.name)}`,
-    `{ typeof ${set.key.map(renderExpr).join(' . ')}${value};`,
+    `{ ${named ? 'type' : 'typeof'} ${key}${value === '' ? '' : ` : ${value}`};`,
     flags.length > 0 ? `flags ${flags.join(',')};` : '',
     set.dynamicSize === undefined ? '' : `size ${whole(set.dynamicSize)};`,
     '}',
@@ -217,8 +223,18 @@ function renderSet({ family, name: table }: TableName, set: SetDefinition): stri
     .join(' ');
 }
 
-const valueType = (value: 'verdict' | readonly Expr[]): string =>
-  value === 'verdict' ? 'verdict' : value.map(renderExpr).join(' . ');
+/** nft's name of the type of an expression, where it has one. */
+function typeName(expr: Expr): string | undefined {
+  switch (expr.kind) {
+    case 'payload':
+      if (expr.header === 'ip') return 'ipv4_addr';
+      return expr.header === 'ip6' ? 'ipv6_addr' : 'inet_service';
+    case 'meta':
+      return { l4proto: 'inet_proto', mark: 'mark', iifname: 'ifname', oifname: 'ifname' }[expr.key];
+    default:
+      return undefined;
+  }
+}
 
 function renderChain({ family, name: table }: TableName, chain: Chain): string {
   const hook =

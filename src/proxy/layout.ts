@@ -1,8 +1,8 @@
 // Decides the nftables table of the proxy: a constant number of maps, everything else is elements. Pure.
 //
-//   dispatch:  (daddr, protocol, port) -> services -> goto n3: one of 3 -> endpoints (… , index) -> dnat
+//   dispatch:  (daddr, protocol, port) -> services -> goto tcp-n3: one of 3 -> endpoints-tcp (…, index) -> dnat
 //
-// There is one chain for each NUMBER of endpoints in use, so that another Service is a few elements and no rule.
+// There is one chain for each NUMBER of endpoints in use with a protocol, so that another Service is a few elements and no rule.
 // Masquerading is decided after the translation by the address that the connection was first sent to: no mark is used
 // that other software could use too. (Session affinity carries a mark within one chain and clears it afterwards.)
 import type {
@@ -37,6 +37,8 @@ const address = (family: Family, field: 'saddr' | 'daddr'): Expr => ({
 });
 const protocolExpr: Expr = { kind: 'meta', key: 'l4proto' };
 const portExpr: Expr = { kind: 'payload', header: 'th', field: 'dport' };
+const transports = ['tcp', 'udp', 'sctp'] as const satisfies readonly L4Protocol[];
+const portOf = (protocol: L4Protocol): Expr => ({ kind: 'payload', header: protocol, field: 'dport' });
 const mark: Expr = { kind: 'meta', key: 'mark' };
 const anyIndex: Expr = { kind: 'random', modulus: 65_536 };
 const number = (value: number): Expr => ({ kind: 'number', value });
@@ -72,7 +74,11 @@ function sets(family: Family): SetDefinition[] {
     { name: 'cluster-ips', key: [address(family, 'daddr')] },
     { name: 'services', key: frontend, value: 'verdict' },
     { name: 'outside-services', key: frontend, value: 'verdict' },
-    { name: 'endpoints', key: [...frontend, anyIndex], value: endpoint },
+    ...transports.map((protocol) => ({
+      name: `endpoints-${protocol}`,
+      key: [address(family, 'daddr'), portOf(protocol), anyIndex],
+      value: [address(family, 'daddr'), portOf(protocol)],
+    })),
     { name: 'source-nat', key: frontend, value: 'verdict' },
     { name: 'hairpin', key: [address(family, 'saddr'), address(family, 'daddr')] },
     { name: 'guarded', key: frontend },
@@ -143,10 +149,7 @@ function hooks(family: Family): Chain[] {
     kind: 'ct-original',
     key: 'proto-dst',
   });
-  const transports: Expr = {
-    kind: 'anyOf',
-    values: (['tcp', 'udp', 'sctp'] as const).map((value): Expr => ({ kind: 'word', value })),
-  };
+  const anyTransport: Expr = { kind: 'anyOf', values: transports.map((value): Expr => ({ kind: 'word', value })) };
   const translated = match({ kind: 'ct', key: 'status' }, { kind: 'word', value: 'dnat' }, 'has');
   const fromTo = concat(address(family, 'saddr'), address(family, 'daddr'));
   return [
@@ -167,7 +170,7 @@ function hooks(family: Family): Chain[] {
         }),
         // A pod that reaches itself through its Service must see another source, or its answer never leaves it.
         rule(translated, match(fromTo, { kind: 'set', name: 'hairpin' }), { do: 'masquerade' }),
-        rule(translated, match(protocolExpr, transports), { do: 'vmap', key: first, map: 'source-nat' }),
+        rule(translated, match(protocolExpr, anyTransport), { do: 'vmap', key: first, map: 'source-nat' }),
       ],
     },
   ];
@@ -244,9 +247,10 @@ function choiceElements(
     .filter(({ local }) => local)
     .map(({ ip }): Element => ({ set: 'hairpin', key: elementKey(ip, ip) }));
   if (frontend.affinitySeconds === undefined) {
-    elements.push(dispatch(used(anyOfChain(family, backends.length, offset))));
+    elements.push(dispatch(used(anyOfChain(family, l4(frontend), backends.length, offset))));
     backends.forEach((backend, index) => {
-      elements.push({ set: 'endpoints', key: elementKey(...parts, offset + index), value: endpointValue(backend) });
+      const key = elementKey(frontend.address, frontend.port, offset + index);
+      elements.push({ set: `endpoints-${l4(frontend)}`, key, value: endpointValue(backend) });
     });
     return elements;
   }
@@ -267,13 +271,13 @@ const endpointValue = ({ ip, port }: Backend): ElementText => elementKey(ip, por
 const l4 = ({ protocol }: Frontend): L4Protocol => (({ TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' }) as const)[protocol];
 
 /** One of `count` endpoints at random, from the index `offset` on. */
-function anyOfChain(family: Family, count: number, offset: number): Chain {
+function anyOfChain(family: Family, protocol: L4Protocol, count: number, offset: number): Chain {
   const lookup: Expr = {
     kind: 'lookup',
-    key: concat(...frontendParts(family), { kind: 'random', modulus: count, offset }),
-    map: 'endpoints',
+    key: concat(address(family, 'daddr'), portOf(protocol), { kind: 'random', modulus: count, offset }),
+    map: `endpoints-${protocol}`,
   };
-  return { name: `${offset === 0 ? '' : 'outside-'}n${count}`, rules: [rule(dnat(family, lookup))] };
+  return { name: `${offset === 0 ? '' : 'outside-'}${protocol}-n${count}`, rules: [rule(dnat(family, lookup))] };
 }
 
 const dnat = (family: Family, target: Expr): Statement => ({

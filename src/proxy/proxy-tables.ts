@@ -82,7 +82,8 @@ export class ProxyTables {
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#writing !== undefined || this.#stopped) return;
-    const retry = this.#failures === 0 ? 0 : Math.min(250 * 2 ** this.#failures, longestRetryMilliseconds);
+    // After a first failure everything is written at once: what the kernel holds was not what we thought.
+    const retry = this.#failures < 2 ? 0 : Math.min(250 * 2 ** this.#failures, longestRetryMilliseconds);
     const wait = Math.max(retry, this.#lastWrite + batchMilliseconds - performance.now(), 0);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

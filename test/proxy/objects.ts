@@ -52,6 +52,7 @@ export function slice(
 export class ProxyProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  #marks = 0;
 
   constructor(network: Network) {
     const program = join(import.meta.dirname, 'proxy-process.ts');
@@ -66,17 +67,25 @@ export class ProxyProcess {
     await this.#until('started');
   }
 
-  /** Changes an object and waits for the transaction that follows from it. */
+  /** Changes objects and waits until the kernel has it all. */
   async put(...objects: KubeObject[]): Promise<void> {
     for (const object of objects) this.#send({ type: 'put', object });
-    await this.committed();
+    await this.#mark();
   }
 
-  async delete(object: KubeObject): Promise<void> {
-    this.#send({ type: 'delete', object });
-    await this.committed();
+  /** Deletes objects and waits until the kernel has it all. */
+  async delete(...objects: KubeObject[]): Promise<void> {
+    for (const object of objects) this.#send({ type: 'delete', object });
+    await this.#mark();
   }
 
+  async #mark(): Promise<void> {
+    const clusterIP = `10.96.250.${++this.#marks}`;
+    this.#send({ type: 'put', object: service(`marker-${this.#marks}`, { clusterIP, ports: [] }) });
+    await this.#until(`marker ${clusterIP}`);
+  }
+
+  /** Waits for the next transaction. */
   committed(): Promise<void> {
     return this.#until('commit');
   }

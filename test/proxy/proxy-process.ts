@@ -2,80 +2,63 @@
 // an object, `{"type": "put" | "delete", "object": …}`, or `{"type": "go"}` when the first objects are complete.
 // Standard output: one line for each commit to the kernel.
 import { createInterface } from 'node:readline';
-import type { Cache, Change, Client } from '../../src/k8s/client.ts';
-import { type KubeObject, keyOf, type ObjectKey, type Stored } from '../../src/k8s/object.ts';
+import { isAlreadyExists } from '../../src/k8s/client.ts';
+import { createFakeClient } from '../../src/k8s/fake-client.ts';
+import type { KubeObject, Resource } from '../../src/k8s/object.ts';
+import { endpointSlices, pods, services } from '../../src/k8s/resources.ts';
 import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp } from '../../src/net/address.ts';
 import { startProxy } from '../../src/proxy/start.ts';
 
-class MemoryCache {
-  readonly objects = new Map<string, Stored<KubeObject>>();
-  readonly listeners = new Set<(change: Change<KubeObject>) => void>();
+type Message = { type: 'go' } | { type: 'put' | 'delete'; object: KubeObject };
 
-  change(type: string, object: Stored<KubeObject>): void {
-    const key = keyOf(object);
-    const old = this.objects.get(key);
-    let change: Change<KubeObject> = old === undefined ? { type: 'added', object } : { type: 'updated', object, old };
-    if (type === 'delete') change = { type: 'deleted', object };
-    if (type === 'delete') this.objects.delete(key);
-    else this.objects.set(key, object);
-    for (const listener of this.listeners) listener(change);
-  }
-}
-
-const caches = new Map<string, MemoryCache>();
-const cacheOf = (kind: string): MemoryCache => {
-  const cache = caches.get(kind) ?? new MemoryCache();
-  caches.set(kind, cache);
-  return cache;
+const resources: Record<string, Resource<KubeObject>> = {
+  Service: services,
+  EndpointSlice: endpointSlices,
+  Pod: pods,
 };
-const first = Promise.withResolvers<void>();
-
-const cache = <T extends KubeObject>({ kind }: { kind: string }): Cache<T> => {
-  const memory = cacheOf(kind);
-  // Only objects of the asked kind are put into its cache.
-  const own = (object: Stored<KubeObject> | undefined) => object as Stored<T> | undefined;
-  return {
-    synced: first.promise,
-    isSynced: true,
-    get: (key: ObjectKey) => own(memory.objects.get(keyOf(key))),
-    list: () => [...memory.objects.values()] as unknown as Stored<T>[],
-    subscribe(listener) {
-      const adapted = (change: Change<KubeObject>): void => listener(change as unknown as Change<T>);
-      memory.listeners.add(adapted);
-      for (const object of memory.objects.values()) adapted({ type: 'added', object });
-      return () => memory.listeners.delete(adapted);
-    },
-    stop() {},
-  };
-};
-
-const [nodeName = 'node', addresses = '172.18.0.2,fd18::2', cidrs = '10.244.0.0/16,fd44::/16'] = process.argv.slice(2);
+const client = createFakeClient();
 const nft = await openNft();
-const starting = startProxy({
-  client: { cache } as unknown as Client,
-  nodeName,
-  nodeAddresses: addresses.split(',').map(asIp),
-  clusterCidrs: cidrs.split(',').map(asCidr),
-  log: createLog('proxy'),
-  nft: {
-    ...nft,
-    async commit(table, change) {
-      const start = performance.now();
-      await nft.commit(table, change);
-      console.log(`commit ${table.family} ${change.added.length} ${(performance.now() - start).toFixed(2)}`);
-    },
-  },
-});
-for await (const line of createInterface({ input: process.stdin })) {
-  const { type, object } = JSON.parse(line) as { type: string; object: Stored<KubeObject> };
-  if (type !== 'go') {
-    cacheOf(object.kind).change(type, object);
-    continue;
-  }
-  first.resolve();
-  await starting;
-  console.log('started');
+let proxy: { stop(): Promise<void> } | undefined;
+
+async function change(type: 'put' | 'delete', object: KubeObject): Promise<void> {
+  const resource = resources[object.kind];
+  if (resource === undefined) throw new Error(`the proxy does not watch ${object.kind}`);
+  const { name = '', namespace } = object.metadata;
+  if (type === 'delete') return client.delete(resource, { name, namespace }, { gracePeriodSeconds: 0 });
+  await client.create(resource, object).catch((error: unknown) => {
+    if (!isAlreadyExists(error)) throw error;
+    return client.update(resource, object);
+  });
 }
-await (await starting).stop();
+
+const start = (): Promise<{ stop(): Promise<void> }> =>
+  startProxy({
+    client,
+    nodeName: 'node',
+    nodeAddresses: ['172.18.0.2', 'fd18::2'].map(asIp),
+    clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
+    log: createLog('proxy'),
+    nft: {
+      ...nft,
+      async commit(table, written) {
+        await nft.commit(table, written);
+        console.log(`commit ${table.family} ${written.added.length}`);
+        // All changes before the marker are in the same transaction or in an earlier one.
+        for (const { set, key } of written.added)
+          if (set === 'cluster-ips' && key.startsWith('10.96.250.')) console.log(`marker ${key}`);
+      },
+    },
+  });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const message: Message = JSON.parse(line);
+  if (message.type !== 'go') await change(message.type, message.object);
+  else {
+    proxy = await start();
+    console.log('started');
+  }
+}
+await proxy?.stop();
+process.exit(0);
