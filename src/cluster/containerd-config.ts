@@ -75,8 +75,26 @@ export const containerdEnvironment: Readonly<Record<string, string>> = {
   NO_PROXY: '127.0.0.1',
 };
 
-/** The files of a node, by their path inside of it. */
-export function nodeFiles(layout: ClusterLayout, node: NodeLayout): { path: string; text: string }[] {
+/**
+ * containerd calls a plugin of this name for every pod before it knows the network's own, whose work includes `lo`
+ * already: nothing is left to do but to answer.
+ */
+const loopbackPlugin = `#!/bin/sh
+case "$CNI_COMMAND" in
+  ADD) echo '{"cniVersion":"0.3.1","interfaces":[{"name":"lo","sandbox":""}],"ips":[],"dns":{}}' ;;
+  VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.3.0","0.3.1","0.4.0","1.0.0"]}' ;;
+esac
+`;
+
+export interface NodeFile {
+  /** Inside of the node. */
+  readonly path: string;
+  readonly text: string;
+  readonly executable?: boolean;
+}
+
+/** The files of a node. */
+export function nodeFiles(layout: ClusterLayout, node: NodeLayout): NodeFile[] {
   const hosts = [
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
@@ -85,6 +103,7 @@ export function nodeFiles(layout: ClusterLayout, node: NodeLayout): { path: stri
   return [
     { path: containerdConfigPath, text: containerdConfig },
     { path: '/etc/containerd/certs.d/_default/hosts.toml', text: registryHosts },
+    { path: '/opt/cni/bin/loopback', text: loopbackPlugin, executable: true },
     { path: '/etc/hosts', text: `${hosts.join('\n')}\n` },
     { path: '/etc/hostname', text: `${node.name}\n` },
     { path: '/etc/resolv.conf', text: '# A node has no resolver for outside names.\n' },

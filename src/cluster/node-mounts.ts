@@ -12,7 +12,7 @@ import {
 } from '../linux/mount.ts';
 import { inMountNamespace, inNewUtsNamespace } from '../linux/mount-namespace.ts';
 import { inNetns, netnsPath } from '../linux/netns.ts';
-import { nodeFiles } from './containerd-config.ts';
+import { type NodeFile, nodeFiles } from './containerd-config.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
 
 /** One thing to do inside of a node's new mount namespace, in this order. Sources are seen as on the host. */
@@ -25,7 +25,7 @@ export type MountStep =
   | { readonly type: 'bind'; readonly from: string; readonly at: string }
   /** /sys as the node's network namespace shows it, with the host's cgroups. */
   | { readonly type: 'sysfs' }
-  | { readonly type: 'file'; readonly at: string; readonly text: string };
+  | ({ readonly type: 'file'; readonly at: string } & Omit<NodeFile, 'path'>);
 
 /** The folders in which a node has something of its own; the host's are never written to. */
 const overlaid = ['/etc', '/opt', '/var/lib', '/var/log'];
@@ -48,7 +48,7 @@ export function planMounts(layout: ClusterLayout, node: NodeLayout): MountStep[]
     kept('net.d', '/etc/cni/net.d'),
     { type: 'tmpfs', at: '/opt/cni/bin' },
     { type: 'sysfs' },
-    ...nodeFiles(layout, node).map(({ path, text }): MountStep => ({ type: 'file', at: path, text })),
+    ...nodeFiles(layout, node).map(({ path, ...file }): MountStep => ({ type: 'file', at: path, ...file })),
   ];
 }
 
@@ -125,7 +125,7 @@ function applyStep(step: MountStep, source: number | undefined): void {
       mkdirSync(dirname(step.at), { recursive: true, mode: 0o755 });
       // A symbolic link (Debian's /etc/resolv.conf may be one) is replaced, not followed.
       rmSync(step.at, { force: true });
-      writeFileSync(step.at, step.text, { mode: 0o644 });
+      writeFileSync(step.at, step.text, { mode: step.executable === true ? 0o755 : 0o644 });
   }
 }
 
