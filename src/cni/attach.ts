@@ -67,11 +67,6 @@ function setUpContainer({ container }: AttachmentPlan): void {
   for (const route of container.routes) replaceRoute(nl, { ...route, link, protocol: protocol.boot });
 }
 
-/** Deletes the pair. False where there was none. */
-export function detach(nl: Netlink, hostLink: string): boolean {
-  return deleteLink(nl, hostLink);
-}
-
 /** What of an attachment is missing or different in the kernel; empty when all is as planned. */
 export function inspectAttachment(nl: Netlink, plan: AttachmentPlan, netns: number, bridge: number): string[] {
   const { host, container } = plan;

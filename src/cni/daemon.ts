@@ -10,11 +10,13 @@ import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-
 import { isNetns } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, cidrContains, parseCidr, parseIp } from '../net/address.ts';
+import { decideAdoption, findEnds } from './adopt.ts';
 import { ensureBridge } from './bridge.ts';
 import type { Answer, Call } from './frame.ts';
 import { installConfiguration, installShim } from './install.ts';
 import { attachmentKey, LeaseStore } from './lease-store.ts';
-import { bridgeName, planNode } from './plan.ts';
+import { LinkRemoval } from './link-removal.ts';
+import { bridgeName, isHostLinkName, planNode } from './plan.ts';
 import { type NodeState, Plugin } from './plugin.ts';
 import { CniError, errorCode } from './protocol.ts';
 import { drainQueue, watchQueue } from './queue.ts';
@@ -61,28 +63,31 @@ class CniDaemon {
   readonly #queueDir: string;
   readonly #nl = Netlink.open();
   readonly #store: LeaseStore;
+  readonly #removal = new LinkRemoval(this.#nl);
   readonly #plugin: Plugin;
   readonly #ends: (() => void | Promise<void>)[] = [];
   #state: NodeState | undefined;
   #suspects: ReadonlySet<string> = new Set();
   #repair: NodeJS.Timeout | undefined;
+  #draining = Promise.resolve();
 
   constructor(options: CniDaemonOptions) {
     this.#options = options;
     this.#log = options.log;
     this.#queueDir = join(options.stateDir, 'queue');
     this.#store = new LeaseStore(join(options.stateDir, 'leases.db'));
-    this.#plugin = new Plugin(this.#nl, this.#store, () => this.#state);
+    this.#plugin = new Plugin(this.#nl, this.#store, this.#removal, () => this.#state);
   }
 
   async start(): Promise<void> {
     const { socketPath = '/run/weft/cni.sock', binDir = '/opt/cni/bin' } = this.#options;
+    this.#adoptPods();
     const kept = this.#store.ranges();
     if (kept.length > 0) this.#configure(kept);
-    this.#ends.push(watchQueue(this.#queueDir, () => this.#drain()));
+    this.#ends.push(watchQueue(this.#queueDir, () => void this.#drain()));
     const server = await serveCalls(socketPath, (call) => this.#answer(call));
     this.#ends.push(() => server.stop());
-    this.#drain();
+    await this.#drain();
     installShim(binDir, { socketPath, queueDir: this.#queueDir });
     this.#watchKernel();
     this.#watchNode();
@@ -92,6 +97,8 @@ class CniDaemon {
   async stop(): Promise<void> {
     clearTimeout(this.#repair);
     for (const end of this.#ends.splice(0).reverse()) await end();
+    this.#removal.flush();
+    await this.#draining;
     this.#nl.close();
     this.#store.close();
   }
@@ -101,7 +108,7 @@ class CniDaemon {
     const command = call.env.CNI_COMMAND;
     const container = call.env.CNI_CONTAINERID;
     try {
-      const output = this.#plugin.handle(parseRequest(call.env, call.stdin));
+      const output = await this.#plugin.handle(parseRequest(call.env, call.stdin));
       this.#log.debug({ command, container, ms: Math.round(performance.now() - started) }, 'done');
       return { exitCode: 0, stdout: output === undefined ? '' : `${JSON.stringify(output)}\n` };
     } catch (error) {
@@ -111,12 +118,31 @@ class CniDaemon {
     }
   }
 
-  #drain(): void {
+  /** Before the first address is given: pods that run without a lease keep theirs. */
+  #adoptPods(): void {
+    const hostLinks = listLinks(this.#nl).filter(({ name }) => isHostLinkName(name));
+    if (hostLinks.length <= this.#store.list().length) return;
+    for (const lease of decideAdoption(hostLinks, this.#store.list(), findEnds())) {
+      this.#store.adopt(lease);
+      this.#log.warn(
+        { netns: lease.netns, addresses: lease.addresses },
+        'a pod runs without a lease: its addresses are kept',
+      );
+    }
+  }
+
+  /** One pass after the other: a file is handled once. */
+  #drain(): Promise<void> {
+    this.#draining = this.#draining.then(() => this.#drainOnce());
+    return this.#draining;
+  }
+
+  async #drainOnce(): Promise<void> {
     try {
-      drainQueue(this.#queueDir, (call) => {
+      await drainQueue(this.#queueDir, async (call) => {
         const request = this.#queued(call);
         if (request === undefined) return;
-        this.#plugin.handle(request);
+        await this.#plugin.handle(request);
         this.#log.info({ container: request.attachment.containerId }, 'did a DEL that came while the agent was down');
       });
     } catch (error) {
@@ -203,14 +229,9 @@ class CniDaemon {
   #sweep(): void {
     const { release, suspects } = decideSweep(this.#store.list(), isNetns, this.#suspects);
     this.#suspects = suspects;
-    for (const attachment of release) {
-      this.#log.info({ container: attachment.containerId }, 'freed the addresses of a container that is gone');
-      try {
-        this.#plugin.forget(attachment);
-      } catch (error) {
-        this.#log.error({ err: error, attachment: attachmentKey(attachment) }, 'freeing addresses failed');
-      }
-    }
+    if (release.length === 0) return;
+    this.#log.info({ containers: release.map(attachmentKey) }, 'freeing the addresses of containers that are gone');
+    this.#plugin.forget(release).catch((error: unknown) => this.#log.error({ err: error }, 'freeing addresses failed'));
   }
 }
 

@@ -102,13 +102,24 @@ export class LeaseStore {
       return address;
     });
     const lease: Lease = { ...wanted, addresses, attached: false };
-    this.#transaction(() => this.#insert(lease, ranges));
+    this.#transaction(() => {
+      this.#insert(lease);
+      this.#keepCursors(addresses, ranges);
+    });
     this.#remember(lease);
     ranges.forEach((range, index) => {
       const address = addresses[index];
       if (address !== undefined) this.#cursors.set(range, address);
     });
     return lease;
+  }
+
+  /** Notes a lease that a running pod has already. Throws where one of its addresses is given to another one. */
+  adopt(lease: Omit<Lease, 'attached'>): void {
+    const adopted: Lease = { ...lease, attached: false };
+    this.#transaction(() => this.#insert(adopted));
+    this.#remember(adopted);
+    this.complete(adopted);
   }
 
   /** Notes that the container is attached. */
@@ -129,7 +140,7 @@ export class LeaseStore {
     return true;
   }
 
-  #insert({ attachment, network, netns, pod, addresses }: Lease, ranges: readonly Cidr[]): void {
+  #insert({ attachment, network, netns, pod, addresses }: Lease): void {
     const { containerId, ifname } = attachment;
     this.#db
       .prepare('INSERT INTO lease (container, ifname, network, netns, pod) VALUES (?, ?, ?, ?, ?)')
@@ -138,12 +149,12 @@ export class LeaseStore {
       this.#db
         .prepare('INSERT INTO address (address, container, ifname, position) VALUES (?, ?, ?, ?)')
         .run(address, containerId, ifname, position);
-      this.#db
-        .prepare(
-          'INSERT INTO cursor (range, last) VALUES (?, ?) ON CONFLICT (range) DO UPDATE SET last = excluded.last',
-        )
-        .run(ranges[position] ?? '', address);
     });
+  }
+
+  #keepCursors(addresses: readonly Ip[], ranges: readonly Cidr[]): void {
+    const sql = 'INSERT INTO cursor (range, last) VALUES (?, ?) ON CONFLICT (range) DO UPDATE SET last = excluded.last';
+    for (const [position, range] of ranges.entries()) this.#db.prepare(sql).run(range, addresses[position] ?? '');
   }
 
   #load(): void {

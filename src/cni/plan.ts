@@ -55,6 +55,11 @@ export function hostLinkName({ containerId, ifname }: Attachment): string {
   return `veth${createHash('sha256').update(`${containerId}/${ifname}`).digest('hex').slice(0, 11)}`;
 }
 
+/** Under which attachment a pod goes whose own was lost with the store of leases. */
+export function adoptedAttachment(hostLink: string, ifname: string): Attachment {
+  return { containerId: `adopted-${hostLink}`, ifname };
+}
+
 export const isHostLinkName = (name: string): boolean => /^veth[0-9a-f]{11}$/.test(name);
 
 /**

@@ -1,14 +1,15 @@
-// The verbs of CNI on this node: what each does with the leases and the kernel. One call at a time, synchronously.
+// The verbs of CNI on this node: what each does with the leases and the kernel.
 import { closeSync } from 'node:fs';
 import { failedWith, SystemCallError } from '../linux/libc.ts';
-import { findLink } from '../linux/links.ts';
+import { deleteLink, findLink } from '../linux/links.ts';
 import type { Netlink } from '../linux/netlink.ts';
 import { isNetns } from '../linux/netns.ts';
 import type { Cidr } from '../net/address.ts';
-import { attach, detach, inspectAttachment, openContainerNetns } from './attach.ts';
+import { attach, inspectAttachment, openContainerNetns } from './attach.ts';
 import { capacityOf } from './ipam.ts';
 import { attachmentKey, type Lease, type LeaseStore } from './lease-store.ts';
-import { hostLinkName, type NodePlan, planAttachment, resultOf } from './plan.ts';
+import type { LinkRemoval } from './link-removal.ts';
+import { adoptedAttachment, hostLinkName, type NodePlan, planAttachment, resultOf } from './plan.ts';
 import { type Attachment, CniError, errorCode, type Result, resultJson, supportedVersions } from './protocol.ts';
 import type { CniRequest } from './request.ts';
 
@@ -26,28 +27,30 @@ type RequestOf<C extends CniRequest['command']> = Extract<CniRequest, { command:
 export class Plugin {
   readonly #nl: Netlink;
   readonly #store: LeaseStore;
+  readonly #removal: LinkRemoval;
   readonly #state: () => NodeState | undefined;
   /** Attachments that a GC called invalid while their namespace still lived: the next GC takes them. */
   #condemned = new Set<string>();
 
-  constructor(nl: Netlink, store: LeaseStore, state: () => NodeState | undefined) {
+  constructor(nl: Netlink, store: LeaseStore, removal: LinkRemoval, state: () => NodeState | undefined) {
     this.#nl = nl;
     this.#store = store;
+    this.#removal = removal;
     this.#state = state;
   }
 
   /** Does what is asked; the answer is what goes to standard output. Throws CniError. */
-  handle(request: CniRequest): object | undefined {
+  async handle(request: CniRequest): Promise<object | undefined> {
     try {
       switch (request.command) {
         case 'ADD':
           return resultJson(this.#add(request), request.version);
         case 'DEL':
-          return this.#delete(request.attachment);
+          return await this.#delete(request.attachment);
         case 'CHECK':
           return this.#check(request);
         case 'GC':
-          return this.#collect(request);
+          return await this.#collect(request);
         case 'STATUS':
           return this.#status();
         case 'VERSION':
@@ -89,18 +92,22 @@ export class Plugin {
       this.#store.complete(lease);
       return resultOf(plan, node.plan, previous);
     } catch (error) {
-      detach(this.#nl, hostLinkName(lease.attachment));
+      deleteLink(this.#nl, hostLinkName(lease.attachment));
       this.#store.release(lease.attachment);
       throw error;
     }
   }
 
-  /** Succeeds whatever is left of the attachment: nothing, a part, or all of it. The link goes before the address. */
-  #delete(attachment: Attachment): undefined {
-    detach(this.#nl, hostLinkName(attachment));
-    this.#store.release(attachment);
+  /**
+   * Succeeds whatever is left of the attachment: nothing, a part, or all of it. The link goes before the address. An ADD
+   * of the same attachment that came in between keeps what it made.
+   */
+  async #delete(attachment: Attachment): Promise<undefined> {
+    const lease = this.#store.get(attachment);
+    await this.#removal.remove(hostLinkName(attachment));
+    if (this.#store.get(attachment) === lease) this.#store.release(attachment);
+    this.#store.release(adoptedAttachment(hostLinkName(attachment), attachment.ifname));
     this.#condemned.delete(attachmentKey(attachment));
-    return undefined;
   }
 
   #check(request: RequestOf<'CHECK'>): undefined {
@@ -129,34 +136,27 @@ export class Plugin {
    * Frees what the runtime does not know any more. An attachment whose namespace still lives is only condemned the
    * first time: a runtime that has just forgotten its pods must not cost them their addresses.
    */
-  #collect(request: RequestOf<'GC'>): undefined {
+  async #collect(request: RequestOf<'GC'>): Promise<undefined> {
     const valid = new Set(request.valid.map(attachmentKey));
     const stale = this.#store
       .list()
       .filter((lease) => lease.network === request.network && !valid.has(attachmentKey(lease.attachment)));
-    const condemned = new Set<string>();
-    const failures: string[] = [];
-    for (const lease of stale) {
-      const key = attachmentKey(lease.attachment);
-      if (!this.#condemned.has(key) && isNetns(lease.netns)) condemned.add(key);
-      else this.#tryDelete(lease.attachment, failures);
-    }
-    this.#condemned = condemned;
+    const isCondemned = (lease: Lease): boolean =>
+      this.#condemned.has(attachmentKey(lease.attachment)) || !isNetns(lease.netns);
+    const freed = stale.filter(isCondemned);
+    this.#condemned = new Set(
+      stale.filter((lease) => !freed.includes(lease)).map((lease) => attachmentKey(lease.attachment)),
+    );
+    await this.forget(freed.map((lease) => lease.attachment));
+  }
+
+  /** Frees what is left of containers that are known to be gone. Throws CniError with all failures, after all tries. */
+  async forget(attachments: readonly Attachment[]): Promise<void> {
+    const outcomes = await Promise.allSettled(attachments.map((attachment) => this.#delete(attachment)));
+    const failures = outcomes.flatMap((outcome, index) =>
+      outcome.status === 'rejected' ? [`${attachments[index]?.containerId}: ${messageOf(outcome.reason)}`] : [],
+    );
     if (failures.length > 0) throw new CniError(errorCode.kernelRefused, failures.join('; '));
-    return undefined;
-  }
-
-  /** Frees what is left of a container that is known to be gone. */
-  forget(attachment: Attachment): void {
-    this.#delete(attachment);
-  }
-
-  #tryDelete(attachment: Attachment, failures: string[]): void {
-    try {
-      this.#delete(attachment);
-    } catch (error) {
-      failures.push(`${attachment.containerId}: ${error instanceof Error ? error.message : String(error)}`);
-    }
   }
 
   #status(): undefined {
@@ -178,9 +178,11 @@ function missingInResult(addresses: readonly string[], previous: Result): string
 /** A failure of the kernel or the disk in the words of CNI. */
 function asCniError(error: unknown, command: string): CniError {
   if (error instanceof CniError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (error instanceof SystemCallError) return new CniError(errorCode.kernelRefused, `${command}: ${message}`);
   if (failedWith(error, 'ERR_SQLITE_ERROR', 'ENOSPC', 'EIO', 'EROFS'))
     return new CniError(errorCode.ioFailure, `${command}: the store of addresses: ${message}`);
   return new CniError(errorCode.kernelRefused, `${command}: ${message}`);
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -7,17 +7,24 @@ import { type Call, parseCall } from './frame.ts';
 const suffix = '.call';
 
 /**
- * Handles each queued call once: the file goes when the handler has come to its end; it stays when the handler throws.
- * Unreadable files are removed: nothing could ever be done with them.
+ * Handles each queued call once: the file goes when the handler has come to its end. It stays when the handler throws;
+ * the others are handled all the same, and the first error is thrown at the end. Unreadable files are removed: nothing
+ * could ever be done with them.
  */
-export function drainQueue(dir: string, handle: (call: Call) => void): void {
+export async function drainQueue(dir: string, handle: (call: Call) => Promise<void>): Promise<void> {
+  const failures: unknown[] = [];
   for (const name of readdirSync(dir).sort()) {
     if (!name.endsWith(suffix)) continue;
     const file = join(dir, name);
     const call = parseCall(readFileSync(file));
-    if (call !== undefined) handle(call);
-    rmSync(file, { force: true });
+    try {
+      if (call !== undefined) await handle(call);
+      rmSync(file, { force: true });
+    } catch (error) {
+      failures.push(error);
+    }
   }
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Calls back when a file is put into the folder, which is made where it is missing. Returns the end of it. */

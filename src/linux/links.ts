@@ -28,6 +28,7 @@ const IFLA = {
   linkinfo: 18,
   netnsId: 37,
   protinfo: 12,
+  group: 27,
   netnsFd: 28,
   extMask: 29,
 };
@@ -231,5 +232,27 @@ export function deleteLink(nl: Netlink, link: LinkRef): boolean {
   } catch (error) {
     if (isGone(error)) return false;
     throw error;
+  }
+}
+
+/**
+ * Deletes several interfaces at once: they are put into a group that nothing else uses, and the group is deleted. The
+ * kernel waits some 20 ms for its readers (RCU) at each deletion, and here once for all. Those that are gone already
+ * are left out.
+ */
+export function deleteLinks(nl: Netlink, links: readonly number[], group: number): void {
+  for (const link of links) {
+    try {
+      const what = `putting the interface number ${link} into a group`;
+      nl.request({ type: RTM_NEWLINK, body: header(link), attributes: [u32(IFLA.group, group)], what });
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+  try {
+    const what = `deleting the interfaces of group ${group}`;
+    nl.request({ type: RTM_DELLINK, body: header(0), attributes: [u32(IFLA.group, group)], what });
+  } catch (error) {
+    if (!isGone(error)) throw error;
   }
 }

@@ -1,9 +1,11 @@
 // What must survive: the daemon killed at any moment, calls while it is down, the bridge deleted by hand.
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseStore } from '../../src/cni/lease-store.ts';
+import { asCidr, type Cidr, type Ip } from '../../src/net/address.ts';
 import { EchoServer, seenAs } from './echo.ts';
 import { addressOf, Lab, type LabNode, namesIn, runIn } from './lab.ts';
 
@@ -119,6 +121,35 @@ test('the bridge or its address deleted by hand is back within 2 s, and pods tal
   }
   for (const id of ['bridge-a', 'bridge-b']) await lab.delete(node, id);
 });
+
+test('when the store of leases is lost, running pods keep their addresses for themselves', async () => {
+  const pods = [lab.addPod(), lab.addPod(), lab.addPod()];
+  const [a, b, c] = pods;
+  assert.ok(a && b && c);
+  const held = [addressOf(await lab.add(node, 'lost-a', a.path)), addressOf(await lab.add(node, 'lost-b', b.path))];
+  await lab.kill(node);
+  rmSync(join(node.root, 'state'), { recursive: true });
+  await lab.start();
+  held.push(addressOf(await lab.add(node, 'lost-c', c.path)));
+  await lab.kill(node);
+  assert.equal(leases().length, 3);
+  const all = fillRange(asCidr('10.244.1.0/24'), 250);
+  assert.equal(new Set([...held, ...all]).size, 253);
+  await lab.start();
+  for (const id of ['lost-a', 'lost-b', 'lost-c']) await lab.delete(node, id);
+  for (const pod of pods) lab.removePod(pod.name);
+});
+
+/** Takes as many addresses of the node as are asked for, and gives them back; only while its agent is down. */
+function fillRange(range: Cidr, count: number): Ip[] {
+  const store = new LeaseStore(join(node.root, 'state/leases.db'));
+  const attachments = Array.from({ length: count }, (_, index) => ({ containerId: `fill-${index}`, ifname: 'eth0' }));
+  const lease = { network: 'weft', netns: '/nowhere', pod: '' };
+  const taken = attachments.flatMap((attachment) => store.acquire({ ...lease, attachment }, [range]).addresses);
+  for (const attachment of attachments) store.release(attachment);
+  store.close();
+  return taken;
+}
 
 test('addresses of containers that went without DEL are freed by the agent itself', async () => {
   const pod = lab.addPod();
