@@ -39,7 +39,7 @@ try {
   } else {
     const message = error instanceof Error ? error.message : String(error);
     process.stderr.write(`weft: ${message}\n`);
-    if (process.env['WEFT_DEBUG'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    if (process.env.WEFT_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
     process.exitCode = error instanceof UsageError || error instanceof SettingsError ? 2 : 1;
   }
 }

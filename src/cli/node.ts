@@ -22,9 +22,7 @@ export function nodeCommand(): Command {
     .description('open a shell in the node')
     .argument('<node>', 'the node: worker, weft-worker')
     .addOption(nameOption())
-    .action(async (which: string, { name }: { name: string }) =>
-      enter(name, which, [process.env['SHELL'] ?? '/bin/sh']),
-    );
+    .action(async (which: string, { name }: { name: string }) => enter(name, which, [process.env.SHELL ?? '/bin/sh']));
   return node;
 }
 

@@ -75,7 +75,7 @@ export async function up(
   const begin = performance.now();
   const name = checkName(given.name ?? defaultName);
   const existing = readSettings(name);
-  const offline = given.offline === true || /^(1|true|yes)$/.test(process.env['WEFT_OFFLINE'] ?? '');
+  const offline = given.offline === true || /^(1|true|yes)$/.test(process.env.WEFT_OFFLINE ?? '');
   if (existing !== undefined) refuseChanges(given, existing);
   const settings = existing ?? decideSettings({ ...given, name, offline });
   const layout = layoutOf(settings);

@@ -91,7 +91,7 @@ function namesOf(document: Document, list: string): unknown[] {
 
 /** The file that kubectl would write to: the first of KUBECONFIG, or ~/.kube/config. */
 export function userKubeconfig(): string {
-  const [first] = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
+  const [first] = (process.env.KUBECONFIG ?? '').split(delimiter).filter((path) => path !== '');
   return first ?? join(homedir(), '.kube', 'config');
 }
 

@@ -5,7 +5,7 @@ import type { ClusterSettings } from './settings.ts';
 
 /** Where the state of all clusters is. */
 export function weftHome(): string {
-  return process.env['WEFT_HOME'] ?? '/var/lib/weft';
+  return process.env.WEFT_HOME ?? '/var/lib/weft';
 }
 
 /** Sockets, pid files and pins of namespaces of all clusters: gone after a reboot. */

@@ -13,7 +13,7 @@ export interface ClusterArguments {
 export function readClusterArguments(): ClusterArguments {
   const [home, name, role = 'control-plane'] = process.argv.slice(2);
   if (home === undefined || name === undefined) throw new Error('usage: PROGRAM HOME NAME [ROLE]');
-  process.env['WEFT_HOME'] = home;
+  process.env.WEFT_HOME = home;
   const settings = readSettings(name);
   if (settings === undefined) throw new Error(`there is no cluster '${name}' in ${home}`);
   const layout = layoutOf(settings);

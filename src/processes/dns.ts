@@ -12,11 +12,11 @@ process.on('uncaughtException', fail);
 process.on('unhandledRejection', fail);
 
 try {
-  const upstreams = (process.env['WEFT_DNS_UPSTREAMS'] ?? '').split(',').flatMap((part) => part.trim() || []);
+  const upstreams = (process.env.WEFT_DNS_UPSTREAMS ?? '').split(',').flatMap((part) => part.trim() || []);
   const client = inCluster({ onProblem: (problem) => log.warn({ problem }, 'API') });
   const dns = await startDns({
     client,
-    zone: process.env['WEFT_DNS_ZONE'] ?? 'cluster.local',
+    zone: process.env.WEFT_DNS_ZONE ?? 'cluster.local',
     address: '0.0.0.0',
     port: 53,
     upstreams,

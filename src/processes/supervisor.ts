@@ -10,7 +10,7 @@ const [home, name] = process.argv.slice(2);
 
 await runProcess('supervisor', async (log) => {
   if (home === undefined || name === undefined) throw new Error('usage: supervisor HOME NAME');
-  process.env['WEFT_HOME'] = home;
+  process.env.WEFT_HOME = home;
   const lock = await takeLock(`supervisor/${name}`);
   // Another supervisor was faster: that one watches.
   if (lock === undefined) process.exit(0);
