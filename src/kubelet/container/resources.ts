@@ -22,9 +22,9 @@ export function linuxResources(
   nodeMemoryBytes: number,
 ): Request<'LinuxContainerResources'> {
   const { limits = {}, requests = {} } = container.resources ?? {};
-  const cpuLimit = limits['cpu'];
-  const cpuRequest = requests['cpu'] ?? cpuLimit;
-  const memory = limits['memory'];
+  const cpuLimit = limits.cpu;
+  const cpuRequest = requests.cpu ?? cpuLimit;
+  const memory = limits.memory;
   return {
     cpuShares: cpuShares(cpuRequest === undefined ? 0 : milliCpuOf(cpuRequest)),
     cpuPeriod: period,
@@ -48,7 +48,7 @@ export function oomScoreAdj(pod: Pod, container: Container, nodeMemoryBytes: num
   const qos = qosClassOf(pod);
   if (qos === 'Guaranteed') return -997;
   if (qos === 'BestEffort') return 1000;
-  const request = container.resources?.requests?.['memory'] ?? container.resources?.limits?.['memory'];
+  const request = container.resources?.requests?.memory ?? container.resources?.limits?.memory;
   const bytes = request === undefined ? 0 : bytesOf(request);
   return Math.min(999, Math.max(3, 1000 - Math.floor((1000 * bytes) / nodeMemoryBytes)));
 }

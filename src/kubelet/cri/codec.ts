@@ -127,7 +127,7 @@ function decodeFields(name: string, bytes: Buffer): Record<string, unknown> {
 function decodeInto(result: Record<string, unknown>, key: string, type: string, wire: number, reader: Reader): void {
   if (type === 'map') {
     const entry = decodeFields('KeyValue', reader.bytes());
-    result[key] = { ...(result[key] as object), [String(entry['key'])]: entry['value'] };
+    result[key] = { ...(result[key] as object), [String(entry.key)]: entry.value };
     return;
   }
   if (!type.endsWith('[]')) {

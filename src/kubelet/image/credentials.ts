@@ -16,7 +16,7 @@ export function credentialsFor(image: string, secrets: readonly Secret[]): Reque
     const legacy = secret.data?.['.dockercfg'];
     const auths =
       modern !== undefined
-        ? recordOf(recordOf(parse(modern))?.['auths'])
+        ? recordOf(recordOf(parse(modern))?.auths)
         : legacy !== undefined
           ? recordOf(parse(legacy))
           : undefined;

@@ -158,10 +158,11 @@ export function startRuntimeCache(options: {
   };
 }
 
+/** Whether the end of a container or sandbox has been read; false for one that has not been read at all yet. */
 function hasEnded(runtime: PodRuntime | undefined, id: string): boolean {
   const container = runtime?.containers.find((item) => item.id === id);
-  if (container !== undefined) return container.state !== 'running';
-  return runtime?.sandboxes.find((item) => item.id === id)?.ready !== true;
+  if (container !== undefined) return container.state === 'exited';
+  return runtime?.sandboxes.find((item) => item.id === id)?.ready === false;
 }
 
 function remember(ids: Set<string>, id: string): void {
