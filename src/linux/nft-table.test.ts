@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Change, Element, ElementText, TableName } from './nft.ts';
+import { elementKey, elementVerdict } from './nft.ts';
+import type { Nft } from './nft-run.ts';
+import { NftTable } from './nft-table.ts';
+
+/** A kernel in memory: refuses what the real one refuses. */
+class MemoryKernel implements Nft {
+  readonly held = new Map<string, ElementText | undefined>();
+  readonly chains = new Set<string>();
+  readonly changes: Change[] = [];
+  readonly dynamic: Element[] = [];
+  there = false;
+  failures = 0;
+
+  async commit(_table: TableName, change: Change): Promise<void> {
+    if (this.failures-- > 0) throw new Error('refused');
+    this.failures = 0;
+    if (!this.there && change.replace === undefined) throw new Error('no such table');
+    if (change.replace !== undefined) this.held.clear();
+    this.there = true;
+    this.changes.push(change);
+    for (const { name } of change.chains) this.chains.add(name);
+    for (const { set, key } of change.removed)
+      if (!this.held.delete(`${set} ${key}`)) throw new Error(`${set} has no ${key}`);
+    for (const { set, key, value } of change.added) {
+      const id = `${set} ${key}`;
+      if (this.held.has(id) && this.held.get(id) !== value) throw new Error(`${id} exists`);
+      this.held.set(id, value);
+    }
+  }
+
+  async outline(): Promise<string | undefined> {
+    return this.there
+      ? `\tmap m {\n\t}\n${[...this.chains].map((name) => `\tchain ${name} {\n\t}\n`).join('')}`
+      : undefined;
+  }
+
+  async elements(): Promise<Element[]> {
+    return this.dynamic;
+  }
+}
+
+const schema = { family: 'ip', name: 'weft-test', sets: [{ name: 'm', key: [], dynamicSize: 9 }], chains: [] } as const;
+const goto = (chain: string): ElementText => elementVerdict({ verdict: 'goto', chain });
+const element = (key: number, chain: string): Element => ({ set: 'm', key: elementKey(key), value: goto(chain) });
+const contribution = (...elements: Element[]) => ({ chains: [], elements });
+
+test('the first write replaces the table, the next ones write differences alone', async () => {
+  const kernel = new MemoryKernel();
+  const table = new NftTable(schema, kernel);
+  table.set('a', contribution(element(1, 'x'), element(2, 'x')));
+  assert.equal(await table.apply(), 2);
+  table.set('a', contribution(element(1, 'x'), element(2, 'y')));
+  assert.equal(await table.apply(), 2);
+  assert.equal(await table.apply(), 0);
+  assert.deepEqual(
+    kernel.changes.map((change) => change.replace !== undefined),
+    [true, false],
+  );
+});
+
+test('an element that two objects want stays until both are gone; the first by name decides', async () => {
+  const kernel = new MemoryKernel();
+  const table = new NftTable(schema, kernel);
+  table.set('b', contribution(element(1, 'of-b')));
+  table.set('a', contribution(element(1, 'of-a')));
+  await table.apply();
+  assert.equal(kernel.held.get('m 1'), goto('of-a'));
+  table.set('a', undefined);
+  await table.apply();
+  assert.equal(kernel.held.get('m 1'), goto('of-b'));
+  table.set('b', undefined);
+  await table.apply();
+  assert.equal(kernel.held.size, 0);
+  assert.equal(table.size, 0);
+});
+
+test('after a refused transaction everything is written anew', async () => {
+  const kernel = new MemoryKernel();
+  const table = new NftTable(schema, kernel);
+  await table.apply();
+  table.set('a', contribution(element(1, 'x')));
+  kernel.failures = 1;
+  await assert.rejects(table.apply());
+  await table.apply();
+  assert.equal(kernel.held.get('m 1'), goto('x'));
+  assert.notEqual(kernel.changes.at(-1)?.replace, undefined);
+});
+
+test('an audit sees a table that is gone, and the next write brings it back with what its dynamic sets held', async () => {
+  const kernel = new MemoryKernel();
+  const table = new NftTable(schema, kernel);
+  table.set('a', contribution(element(1, 'x')));
+  await table.apply();
+  assert.equal(await table.audit(), true);
+  kernel.there = false;
+  kernel.dynamic.push({ set: 'm', key: elementKey(7), value: goto('y'), lifetime: { timeout: 10, expires: 3 } });
+  assert.equal(await table.audit(), false);
+  await table.apply();
+  assert.deepEqual([...kernel.held.keys()].sort(), ['m 1', 'm 7']);
+});
+
+test('whatever happens, the kernel ends with what the objects want', async () => {
+  const step = fc.oneof(
+    fc.record({
+      kind: fc.constant('set' as const),
+      owner: fc.constantFrom('a', 'b', 'c'),
+      elements: fc.array(fc.tuple(fc.nat(4), fc.constantFrom('x', 'y'))),
+    }),
+    fc.record({ kind: fc.constantFrom('apply' as const, 'fail' as const, 'forget' as const) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      const kernel = new MemoryKernel();
+      const table = new NftTable(schema, kernel);
+      const wanted = new Map<string, Map<number, string>>();
+      for (const one of steps) {
+        if (one.kind === 'set') {
+          const unique = new Map(one.elements);
+          wanted.set(one.owner, unique);
+          table.set(one.owner, contribution(...[...unique].map(([key, chain]) => element(key, chain))));
+        } else if (one.kind === 'forget') table.invalidate();
+        else {
+          kernel.failures = one.kind === 'fail' ? 1 : 0;
+          await table.apply().catch(() => {});
+        }
+      }
+      kernel.failures = 0;
+      await table.apply();
+      const expected = new Map<string, ElementText>();
+      for (const owner of ['c', 'b', 'a'])
+        for (const [key, chain] of wanted.get(owner) ?? []) expected.set(`m ${key}`, goto(chain));
+      assert.deepEqual(new Map([...kernel.held].sort()), new Map([...expected].sort()));
+    }),
+  );
+});

@@ -1,0 +1,80 @@
+// What is under way goes on: while Services change, while the proxy is away, and when it comes back.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { Network } from './namespaces.ts';
+import { ProxyProcess, service, slice } from './objects.ts';
+
+const [a, b, c] = [{ ip: '10.244.1.2' }, { ip: '10.244.1.3' }, { ip: '10.244.2.2', node: 'remote' }];
+const web = service('web', { clusterIP: '10.96.0.1' });
+const sticky = service('sticky', { clusterIP: '10.96.0.2', sessionAffinity: 'ClientIP' });
+
+describe('while the proxy works', { timeout: 60_000 }, () => {
+  let network: Network;
+  let proxy: ProxyProcess;
+
+  before(async () => {
+    network = new Network();
+    await Promise.all([
+      network.serve('a', 'a'),
+      network.serve('b', 'b'),
+      network.serve('remote', 'c', 8080, '10.244.2.2'),
+    ]);
+    proxy = new ProxyProcess(network);
+    await proxy.start(web, slice('web', [a, b, c]), sticky, slice('sticky', [a, b, c]));
+  });
+  after(() => network.remove());
+
+  test('no connection is lost while endpoints and other Services change', async () => {
+    let changing = true;
+    const asked = (async () => {
+      const answers: string[] = [];
+      while (changing) answers.push(await network.ask('b', 'tcp', '10.96.0.1', 80));
+      return answers;
+    })();
+    for (let round = 1; round <= 30; round++) {
+      // b always stays: whoever is chosen at the moment of a change still answers.
+      await proxy.put(slice('web', [b, ...[a, c].slice(0, round % 3)]));
+      await proxy.put(service(`other-${round}`, { clusterIP: `10.96.1.${round}` }), slice(`other-${round}`, [a, b]));
+    }
+    changing = false;
+    const answers = await asked;
+    assert.ok(answers.length > 5);
+    assert.deepEqual(
+      answers.filter((answer) => !/^[abc] /.test(answer)),
+      [],
+    );
+  });
+
+  test('a connection that was made goes on, new ones work, and affinity is kept, over a kill and a restart', async () => {
+    const client = network.spawn('b', 'perl', '-e', lineClient, '10.96.0.1', '80');
+    const { stdin, stdout } = client;
+    if (stdin === null || stdout === null) throw new Error('the client has no pipes');
+    const lines = stdout.setEncoding('utf8');
+    const [greeting]: string[] = await once(lines, 'data');
+    const name = greeting?.split(' ')[0];
+    const echo = async (word: string): Promise<void> => {
+      stdin.write(`${word}\n`);
+      assert.deepEqual(await once(lines, 'data'), [`${name} ${word}\n`]);
+    };
+    await echo('before');
+    const friend = await network.ask('outside', 'tcp', '10.96.0.2', 80);
+    await proxy.end(true);
+    await echo('without');
+    assert.match(await network.ask('a', 'tcp', '10.96.0.1', 80), /^[abc] /);
+    proxy = new ProxyProcess(network);
+    await proxy.start(web, slice('web', [a, b, c]), sticky, slice('sticky', [a, b, c]));
+    await echo('after');
+    for (let attempt = 0; attempt < 6; attempt++)
+      assert.equal(await network.ask('outside', 'tcp', '10.96.0.2', 80), friend);
+  });
+});
+
+/** Prints what the server says, and sends it what comes on standard input. */
+const lineClient = `
+  use IO::Socket::IP;
+  $| = 1;
+  my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die;
+  print scalar <$socket>;
+  while (my $line = <STDIN>) { $socket->print($line); print scalar <$socket> }
+`;
