@@ -44,12 +44,17 @@ export async function dispatch(services: Services, call: Call, upgrade: Upgrade 
   const kind = api.registry.find(group, version, plural);
   if (kind === undefined) throw pathNotFound();
   checkScope(kind, call);
-  if (subresource !== '') return dispatchSubresource(services, kind, call, upgrade);
-  return dispatchResource(services, kind, call);
+  // Requests for a namespace carry its name as their namespace, for the access rules; the object itself is in none.
+  const placed = kind.namespaced ? call : { ...call, info: { ...call.info, namespace: '' } };
+  if (subresource !== '') return dispatchSubresource(services, kind, placed, upgrade);
+  return dispatchResource(services, kind, placed);
 }
 
+/** Throws where the verb does not fit the path: an object is created in its collection, and changed by its name. */
 function checkScope(kind: Kind, call: Call): void {
-  const { namespace, name, verb, plural } = call.info;
+  const { namespace, name, verb, plural, subresource } = call.info;
+  if (verb === 'create' && name !== '' && subresource === '') throw notAllowed(kind, verb);
+  if ((verb === 'update' || verb === 'patch') && name === '') throw notAllowed(kind, verb);
   if (!kind.namespaced) {
     // /namespaces/x carries its own name as the namespace.
     if (namespace !== '' && plural !== 'namespaces') throw pathNotFound();

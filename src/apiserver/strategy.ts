@@ -78,6 +78,8 @@ export function prepareUpdate(api: Api, kind: Kind, object: ApiObject, old: ApiO
     refuse(kind, object, errors);
     return;
   }
+  // The scheduler's decision is no change of what is wanted, and touches what users may not.
+  if (subresource === 'binding') return;
   if (subresource === 'finalize') {
     const { spec } = object;
     object.spec = { ...old.spec, finalizers: spec?.['finalizers'] ?? [] };
