@@ -33,7 +33,9 @@ export interface RuntimeCache {
 
 const relistMs = 60_000;
 /** containerd tells of an exit before CRI's own record of it is written: look again after these pauses. */
-const exitPauses = [2, 5, 10, 20, 40, 80, 160, 320, 640] as const;
+const exitPauses = [2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240] as const;
+/** After a reconnection: events before the subscription's beginning are lost, and a restarted runtime is late itself. */
+const latePauses = [1000, 5000, 15_000] as const;
 
 export function startRuntimeCache(options: {
   readonly cri: Cri;
@@ -132,12 +134,11 @@ export function startRuntimeCache(options: {
     });
   };
   let retry: NodeJS.Timeout | undefined;
-  let late: NodeJS.Timeout | undefined;
+  let late: NodeJS.Timeout[] = [];
   const following = cri.follow(onEvent, () => {
     relistLogged();
-    // Events between the subscription's request and its beginning are lost: look once more.
-    clearTimeout(late);
-    late = setTimeout(relistLogged, 1000);
+    for (const pending of late) clearTimeout(pending);
+    late = latePauses.map((pause) => setTimeout(relistLogged, pause));
   });
   const timer = setInterval(relistLogged, options.relistMs ?? relistMs);
 
@@ -153,7 +154,7 @@ export function startRuntimeCache(options: {
       following.stop();
       clearInterval(timer);
       clearTimeout(retry);
-      clearTimeout(late);
+      for (const pending of late) clearTimeout(pending);
     },
   };
 }
