@@ -95,8 +95,8 @@ class CniDaemon {
   }
 
   async stop(): Promise<void> {
-    clearTimeout(this.#repair);
     for (const end of this.#ends.splice(0).reverse()) await end();
+    clearTimeout(this.#repair);
     this.#removal.flush();
     await this.#draining;
     this.#nl.close();

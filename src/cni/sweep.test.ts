@@ -1,6 +1,7 @@
 // Garbage is freed when it was gone twice in a row, and never before.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { asIp } from '../net/address.ts';
 import type { Lease } from './lease-store.ts';
 import { decideSweep } from './sweep.ts';
 import { underlayMtu } from './underlay.ts';
@@ -39,7 +40,7 @@ test('the MTU of pods is the smallest of the links that lead to other nodes', ()
     running: true,
     ...more,
   });
-  const address = (on: number, text: string) => ({ link: on, address: text as never, prefix: 24 });
+  const address = (on: number, text: string) => ({ link: on, address: asIp(text), prefix: 24 });
   const links = [
     link(1, { name: 'lo', mtu: 65536 }),
     link(2, { mtu: 1450 }),

@@ -1,6 +1,7 @@
 // The fabric of a node: watches Nodes, decides the routes, writes them, and puts them right when someone else changes them.
-import type { Client } from '../k8s/client.ts';
+import type { Cache, Client } from '../k8s/client.ts';
 import { nodes } from '../k8s/resources.ts';
+import type { Node } from '../k8s/types.generated.ts';
 import { parseLink, RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-monitor.ts';
@@ -38,21 +39,23 @@ export async function startFabric(options: FabricOptions): Promise<{ stop(): Pro
 class Fabric {
   readonly #options: FabricOptions;
   readonly #nl = Netlink.open();
+  readonly #cache: Cache<Node>;
   readonly #ends: (() => void)[] = [];
   #pass: NodeJS.Timeout | undefined;
   #passAt = Number.POSITIVE_INFINITY;
   #decision: FabricDecision = { routes: [], problems: [] };
   #reported = '';
+  #stopped = false;
 
   constructor(options: FabricOptions) {
     this.#options = options;
+    this.#cache = options.client.cache(nodes);
+    this.#ends.push(() => this.#cache.stop());
   }
 
   start(): void {
-    const { client, nodeName, clusterCidrs } = this.#options;
-    enableForwarding(clusterCidrs);
-    const cache = client.cache(nodes);
-    this.#ends.push(() => cache.stop());
+    const cache = this.#cache;
+    enableForwarding(this.#options.clusterCidrs);
     this.#ends.push(
       cache.subscribe(() => {
         if (cache.isSynced) this.#schedule(settleMs);
@@ -71,29 +74,25 @@ class Fabric {
     );
     const audit = setInterval(() => cache.isSynced && this.#schedule(0), auditMs).unref();
     this.#ends.push(() => clearInterval(audit));
-    this.#run = () => {
-      this.#decision = decideRoutes(cache.list(), { nodeName, clusterCidrs });
-      this.#report(applyRoutes(this.#nl, this.#decision.routes));
-    };
   }
 
   stop(): void {
-    clearTimeout(this.#pass);
+    this.#stopped = true;
     for (const end of this.#ends.splice(0).reverse()) end();
+    clearTimeout(this.#pass);
     this.#nl.close();
   }
 
-  #run: () => void = () => {};
-
   #schedule(delayMs: number): void {
     const at = performance.now() + delayMs;
-    if (at >= this.#passAt) return;
+    if (this.#stopped || at >= this.#passAt) return;
     clearTimeout(this.#pass);
     this.#passAt = at;
     this.#pass = setTimeout(() => {
       this.#passAt = Number.POSITIVE_INFINITY;
       try {
-        this.#run();
+        this.#decision = decideRoutes(this.#cache.list(), this.#options);
+        this.#report(applyRoutes(this.#nl, this.#decision.routes));
       } catch (error) {
         this.#options.log.error({ err: error }, 'writing the routes to other nodes failed');
         this.#schedule(retryMs);

@@ -9,6 +9,9 @@ export const flag = { request: 1, ack: 4, dump: 0x300, replace: 0x100, exclusive
 const headerLength = 16;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
+const NLM_F_DUMP_INTR = 0x10;
+/** After so many the last one is taken: consumers compare again at the next event. */
+const dumpTries = 5;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
 const align = (length: number): number => (length + 3) & ~3;
@@ -69,6 +72,7 @@ export function readText(payload: Buffer | undefined): string | undefined {
 /** A message that came from the kernel: its type, and what follows the header. */
 export interface Message {
   readonly type: number;
+  readonly flags: number;
   readonly sequence: number;
   readonly body: Buffer;
 }
@@ -81,6 +85,7 @@ export function parseMessages(datagram: Buffer): Message[] {
     if (length < headerLength || at + length > datagram.length) break;
     messages.push({
       type: datagram.readUInt16LE(at + 4),
+      flags: datagram.readUInt16LE(at + 6),
       sequence: datagram.readUInt32LE(at + 8),
       body: datagram.subarray(at + headerLength, at + length),
     });
@@ -158,11 +163,13 @@ export class Netlink implements Disposable {
     return answers;
   }
 
-  /** Asks for all objects of a kind: one message each. */
+  /** Asks for all objects of a kind: one message each. Asks again where they changed while they were listed. */
   dump(request: Request): Message[] {
-    const answers: Message[] = [];
-    this.#exchange(request, flag.dump, (message) => answers.push(message));
-    return answers;
+    for (let tries = 1; ; tries++) {
+      const answers: Message[] = [];
+      this.#exchange(request, flag.dump, (message) => answers.push(message));
+      if (tries === dumpTries || answers.every(({ flags }) => (flags & NLM_F_DUMP_INTR) === 0)) return answers;
+    }
   }
 
   #exchange(request: Request, flags: number, each: (message: Message) => void): void {

@@ -52,6 +52,7 @@ export function staticClient(initial: readonly Stored<Node>[]): StaticClient {
     },
     cache<T extends KubeObject>(resource: Resource<T>): Cache<T> {
       if (resource.plural !== 'nodes') throw new Error('this client knows Nodes alone');
+      // The kind was checked above; a type parameter cannot say that it is Node here.
       return cache as unknown as Cache<T>;
     },
     get: refuse,
