@@ -4,13 +4,18 @@ import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
 import { createContext } from './context.ts';
 import type { Controller } from './controller.ts';
+import { runDaemonSets } from './daemonset/controller.ts';
 import { runDeployments } from './deployment/controller.ts';
 import { runEndpointSlices, runEndpoints } from './endpoints/controllers.ts';
 import { runGarbageCollector } from './garbage-collector/controller.ts';
+import { runJobs } from './job/controller.ts';
 import { runNamespaces } from './namespace.ts';
+import { runNodeLifecycle } from './node/lifecycle.ts';
 import { defaultNodeMaskSize, type NodeMaskSize, runNodeIpam } from './node-ipam.ts';
+import { runPodGc } from './pod-gc.ts';
 import { runReplicaSets } from './replicaset.ts';
 import { runServiceAccounts } from './service-account.ts';
+import { runStatefulSets } from './statefulset/controller.ts';
 
 export interface ControllersOptions {
   readonly client: Client;
@@ -28,9 +33,14 @@ export async function startControllers(options: ControllersOptions): Promise<{ s
   const context = createContext(options.client, options.log);
   const controllers: Controller[] = [
     runNodeIpam(context, options.clusterCidrs, { ...defaultNodeMaskSize, ...options.nodeMaskSize }),
+    runNodeLifecycle(context),
+    runPodGc(context),
     runServiceAccounts(context, options.serviceAccountRootCa),
     runDeployments(context),
     runReplicaSets(context),
+    runDaemonSets(context),
+    runStatefulSets(context),
+    runJobs(context),
     runEndpointSlices(context),
     runEndpoints(context),
     runNamespaces(context),
