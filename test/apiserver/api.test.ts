@@ -137,7 +137,10 @@ test('a revision of the future is answered with 504, nonsense with 400', async (
 });
 
 /** The events of a watch that ends by itself at once. */
-async function watched(query: string, headers: Record<string, string> = {}): Promise<{ type: string; object: never }[]> {
+async function watched(
+  query: string,
+  headers: Record<string, string> = {},
+): Promise<{ type: string; object: never }[]> {
   const { text } = await lab.send('GET', `${maps}?watch=true&timeoutSeconds=1&${query}`, { headers });
   return text
     .split('\n')

@@ -39,7 +39,10 @@ test('a pod waits for a ServiceAccount that is about to come, and is refused wit
   const other = { ...body, metadata: { name: 'q' }, spec: { ...body.spec, serviceAccountName: 'none' } };
   const refused = await lab.send('POST', `${path}/pods`, { body: other });
   assert.equal(refused.code, 403);
-  assert.match(String(refused.body['message']), /error looking up service account fresh\/none: serviceaccount "none" not/);
+  assert.match(
+    String(refused.body['message']),
+    /error looking up service account fresh\/none: serviceaccount "none" not/,
+  );
 });
 
 test('a pod is bound once', async () => {
