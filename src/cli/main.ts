@@ -31,6 +31,11 @@ function overrideExit(command: Command): void {
 }
 overrideExit(program);
 
+// The reader has seen enough (`weft status | head -1`).
+process.stdout.on('error', (error) => {
+  process.exit('code' in error && error.code === 'EPIPE' ? 0 : 1);
+});
+
 try {
   await program.parseAsync(process.argv);
 } catch (error) {

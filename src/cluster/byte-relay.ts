@@ -17,7 +17,10 @@ export function joinStreams(one: Duplex, other: Duplex): void {
     [other, one],
   ] as const) {
     from.on('error', () => to.destroy());
-    from.on('close', () => to.destroy(from.readableEnded ? undefined : new Error('closed')));
+    // After a proper end of both directions the other side has its own end still to send.
+    from.on('close', () => {
+      if (!from.readableEnded || !from.writableFinished) to.destroy();
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 // `up`: makes a cluster, or brings one back, by starting its supervisor and following it until all is ready.
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,17 +27,23 @@ export async function checkMachine(settings: ClusterSettings, layout: ClusterLay
       throw new Error(
         `a network namespace '${name}' is there already, and it is not of a cluster that Weft knows: remove it by './weft down --name ${settings.name}' if it is left of one, or choose another --name`,
       );
-  if (settings.apiPort !== undefined) await checkPort(settings.apiPort);
+  if ((await askSupervisor(layout.supervisorSocket)) !== undefined) return;
+  if (settings.apiPort !== undefined) await checkPort(settings.apiPort, '--api-port');
+  else if (existsSync(layout.apiPortFile))
+    await checkPort(
+      Number(readFileSync(layout.apiPortFile, 'utf8')),
+      `the API server's port of cluster '${settings.name}'`,
+    );
 }
 
-async function checkPort(port: number): Promise<void> {
+async function checkPort(port: number, what: string): Promise<void> {
   const server = createServer();
   try {
     await listening(server, { host: '127.0.0.1', port });
   } catch (error) {
     const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
     throw new SettingsError(
-      `--api-port ${port}: ${taken ? `127.0.0.1:${port} is in use by another process; choose another port` : String(error)}`,
+      `${what} ${port}: ${taken ? `127.0.0.1:${port} is in use by another process` : String(error)}`,
     );
   } finally {
     server.close();

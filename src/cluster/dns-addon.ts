@@ -1,7 +1,7 @@
 // Cluster DNS as objects: deploy/dns.yml with the cluster's own addresses, created where it is missing.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Client, isAlreadyExists } from '../k8s/client.ts';
+import { type Client, isNotFound } from '../k8s/client.ts';
 import type { KubeObject, Resource } from '../k8s/object.ts';
 import { deployments, serviceAccounts, services } from '../k8s/resources.ts';
 import { projectRoot } from './programs.ts';
@@ -33,10 +33,12 @@ export async function ensureDns(client: Client, address: string): Promise<void> 
   for (const object of await dnsObjects(address)) {
     const resource = resources[object.kind];
     if (resource === undefined) throw new Error(`deploy/dns.yml: the kind ${object.kind} is not known here`);
+    const { name = '', namespace } = object.metadata;
     try {
-      await client.create(resource, object);
+      await client.get(resource, { name, namespace });
     } catch (error) {
-      if (!isAlreadyExists(error)) throw error;
+      if (!isNotFound(error)) throw error;
+      await client.create(resource, object);
     }
   }
 }

@@ -37,6 +37,8 @@ export interface ClusterLayout {
   readonly state: string;
   readonly run: string;
   readonly settingsFile: string;
+  /** The port of the API server on 127.0.0.1, chosen at the first start. */
+  readonly apiPortFile: string;
   readonly pki: string;
   readonly kubeconfig: string;
   readonly database: string;
@@ -72,6 +74,7 @@ export function layoutOf(settings: Pick<ClusterSettings, 'name' | 'nodes' | 'und
     state,
     run,
     settingsFile: join(state, 'settings.json'),
+    apiPortFile: join(state, 'api-port'),
     pki: join(state, 'pki'),
     kubeconfig: join(state, 'kubeconfig'),
     database: join(state, 'apiserver.db'),

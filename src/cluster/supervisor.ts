@@ -31,6 +31,7 @@ import { createSupervisorServer, type NodePortForward } from './supervisor-socke
 
 /** Longer than this no start takes; what is missing then is said. */
 const patienceMs = 120_000;
+const failureMs = 300;
 
 /** Runs the supervision of a cluster; resolves when it is started, and rejects where it cannot be. */
 export async function startSupervisor(
@@ -75,6 +76,8 @@ class Supervisor {
       const message = error instanceof Error ? error.message : String(error);
       this.#log.error({ error: message }, 'the cluster cannot be started');
       this.#progress.fail(message);
+      // Whoever follows has read it by then. The guards of what runs already start a new supervisor, which tries again.
+      setTimeout(() => process.exit(1), failureMs);
     }
   }
 
@@ -177,7 +180,7 @@ class Supervisor {
 
   /** 127.0.0.1:PORT leads to the API server; the port is kept from one start to the next. */
   async #forwardApi(): Promise<void> {
-    const file = join(this.#layout.state, 'api-port');
+    const file = this.#layout.apiPortFile;
     const port = this.#settings.apiPort ?? (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0);
     const server = relayServer({ path: this.#layout.apiSocket });
     try {

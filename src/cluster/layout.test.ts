@@ -1,0 +1,123 @@
+// Tests of names, addresses, mounts and certificates of a cluster.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { containerdEnvironment, nodeFiles } from './containerd-config.ts';
+import { certificatesOf, identity } from './identities.ts';
+import { dnsAddress, kubernetesAddress, layoutOf } from './layout.ts';
+import { planMounts } from './node-mounts.ts';
+import { wantedPorts } from './node-ports.ts';
+import { identify, isAlive } from './process-file.ts';
+import { unreadyNodes } from './readiness.ts';
+import { netnsOf } from './remove.ts';
+import { decideSettings } from './settings.ts';
+
+const settings = decideSettings({ name: 'x', nodes: 4 });
+const layout = layoutOf(settings);
+
+test('nodes are called and numbered as in kind', () => {
+  assert.deepEqual(
+    layout.nodes.map(({ name, address }) => [name, address]),
+    [
+      ['x-control-plane', '172.18.0.2'],
+      ['x-worker', '172.18.0.3'],
+      ['x-worker2', '172.18.0.4'],
+      ['x-worker3', '172.18.0.5'],
+    ],
+  );
+});
+
+test('the API server and DNS have the first and the tenth Service address', () => {
+  assert.equal(kubernetesAddress(settings), '10.96.0.1');
+  assert.equal(dnsAddress(settings), '10.96.0.10');
+});
+
+test('Unix socket paths of the longest name fit the kernel', () => {
+  const longest = layoutOf(decideSettings({ name: 'x'.repeat(40), nodes: 100 }));
+  for (const node of longest.nodes)
+    for (const path of [node.dialSocket, `${node.containerdRun}/containerd.sock`]) assert.ok(path.length < 108, path);
+});
+
+test('only namespaces that Weft would make belong to a cluster', () => {
+  const all = ['x-underlay', 'x-worker', 'x-worker1', 'x-worker12', 'x-y-worker', 'xx-worker', 'x-worker2', 'x-web'];
+  assert.deepEqual(netnsOf('x', all), ['x-underlay', 'x-worker', 'x-worker12', 'x-worker2']);
+});
+
+test('every certificate names its user and group, and servers every address they are called by', () => {
+  const certificates = certificatesOf(settings, layout);
+  assert.deepEqual(certificates.get(identity.admin)?.organizations, ['system:masters']);
+  const [first] = layout.nodes;
+  assert.ok(first);
+  assert.equal(certificates.get(identity.agent(first))?.commonName, 'system:node:x-control-plane');
+  assert.deepEqual(certificates.get(identity.kubelet(first))?.usages, ['server']);
+  assert.deepEqual(certificates.get(identity.apiServer)?.ips, ['127.0.0.1', '10.96.0.1', '172.18.0.2']);
+});
+
+test('whatever a node writes lies in its own folders: only overlays, kept folders and memory', () => {
+  const [first] = layout.nodes;
+  assert.ok(first);
+  const steps = planMounts(layout, first);
+  const covered = steps.flatMap((step) => (step.type === 'overlay' || step.type === 'tmpfs' ? [step.at] : []));
+  for (const step of steps)
+    if (step.type === 'file')
+      assert.ok(
+        covered.some((folder) => step.at.startsWith(`${folder}/`)),
+        step.at,
+      );
+  for (const step of steps)
+    if (step.type === 'bind')
+      assert.ok(covered.some((folder) => step.at.startsWith(`${folder}/`)) || step.at === step.from, step.at);
+  const order = (at: string): number => steps.findIndex((step) => 'at' in step && step.at === at);
+  assert.ok(order('/run') < order(layout.run) && order('/var/lib') < order('/var/lib/kubelet'));
+});
+
+test('containerd asks the image gateway first and goes out by the proxy only', () => {
+  const [first] = layout.nodes;
+  assert.ok(first);
+  const files = nodeFiles(layout, first);
+  const text = (path: string): string => files.find((file) => file.path === path)?.text ?? '';
+  assert.match(text('/etc/containerd/certs.d/_default/hosts.toml'), /http:\/\/127\.0\.0\.1:5000/);
+  assert.match(text('/etc/containerd/config.toml'), /sandbox_image = "weft\.local\/pause:1"/);
+  assert.match(text('/etc/hosts'), /172\.18\.0\.5 x-worker3/);
+  assert.equal(containerdEnvironment.NO_PROXY, '127.0.0.1');
+});
+
+test('the NodePorts of Services are wanted, and nothing of other Services', () => {
+  const service = (name: string, type: string, ports: object[]) => ({
+    apiVersion: 'v1' as const,
+    kind: 'Service' as const,
+    metadata: { name, namespace: 'd' },
+    spec: { type, ports: ports as { port: number }[] },
+  });
+  const wanted = wantedPorts([
+    service('a', 'NodePort', [
+      { port: 80, nodePort: 30080 },
+      { port: 53, nodePort: 30053, protocol: 'UDP' },
+    ]),
+    service('b', 'ClusterIP', [{ port: 80 }]),
+    service('c', 'LoadBalancer', [
+      { port: 80, nodePort: 30081 },
+      { port: 9, nodePort: 30009, protocol: 'SCTP' },
+    ]),
+  ]);
+  assert.deepEqual([...wanted.keys()], ['TCP/30080', 'UDP/30053', 'TCP/30081']);
+  assert.deepEqual(wanted.get('TCP/30080'), { service: 'd/a', protocol: 'TCP', nodePort: 30080 });
+});
+
+test('a cluster is ready when each of its nodes says so', () => {
+  const node = (name: string, status: string) => ({
+    apiVersion: 'v1' as const,
+    kind: 'Node' as const,
+    metadata: { name },
+    spec: {},
+    status: { conditions: [{ type: 'Ready', status }] },
+  });
+  assert.deepEqual(unreadyNodes(['a', 'b', 'c'], [node('a', 'True'), node('b', 'False')]), ['b', 'c']);
+});
+
+test('a process is told from a later one with its number by its start time', () => {
+  const own = identify(process.pid);
+  assert.ok(own);
+  assert.equal(isAlive(own), true);
+  assert.equal(isAlive({ ...own, startTime: '1' }), false);
+  assert.equal(identify(2 ** 22 + 1), undefined);
+});

@@ -1,0 +1,71 @@
+// Tests of the rules that a cluster's settings keep.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checkName, decideSettings, readGivenSettings, SettingsError, settingsInConflict } from './settings.ts';
+
+const refused = (given: object, says: RegExp): void =>
+  assert.throws(
+    () => decideSettings(given),
+    (error) => error instanceof SettingsError && says.test(error.message) && !error.message.includes('\n'),
+  );
+
+test('without any setting there are three nodes with the usual ranges', () => {
+  assert.deepEqual(decideSettings({}), {
+    name: 'weft',
+    nodes: 3,
+    podCidrs: ['10.244.0.0/16'],
+    serviceCidrs: ['10.96.0.0/16'],
+    underlay: '172.18.0.0/16',
+    offline: false,
+  });
+});
+
+test('ranges that overlap are refused, and both are named', () => {
+  refused({ podCidr: '10.96.0.0/12' }, /--pod-cidr 10\.96\.0\.0\/12 and --service-cidr 10\.96\.0\.0\/16 overlap/);
+  refused(
+    { podCidr: '172.18.0.0/16' },
+    /172\.18\.0\.0\/16 and the network between the nodes 172\.18\.0\.0\/16 overlap/,
+  );
+});
+
+test('a pod range with less than a /24 for each node is refused', () => {
+  refused(
+    { podCidr: '10.244.0.0/23' },
+    /10\.244\.0\.0\/23 is too small for 3 nodes: each takes a \/24, and it holds 2/,
+  );
+  refused({ podCidr: '10.244.0.0/25', nodes: 1 }, /holds 0/);
+  assert.equal(decideSettings({ podCidr: '10.244.0.0/22', nodes: '4' }).nodes, 4);
+});
+
+test('what is no range is refused with its text', () => {
+  refused({ podCidr: '10.244.0.0' }, /--pod-cidr '10\.244\.0\.0'/);
+  refused({ serviceCidr: '10.96.0.0/33' }, /--service-cidr '10\.96\.0\.0\/33'/);
+  refused({ podCidr: '10.244.1.0/16' }, /begins at 10\.244\.0\.0; write 10\.244\.0\.0\/16/);
+  refused({ podCidr: 'fd00::/56' }, /only one IPv4 range/);
+});
+
+test('numbers and choices outside of their range are refused', () => {
+  refused({ nodes: 0 }, /--nodes 0: must be from 1 to 100/);
+  refused({ nodes: 'three' }, /'three'/);
+  refused({ apiPort: '70000' }, /'70000'/);
+  refused({ fabric: 'vxlan' }, /--fabric 'vxlan': there is host-gw/);
+});
+
+test('names are DNS labels that leave room for the names of nodes', () => {
+  assert.equal(checkName('a-1'), 'a-1');
+  for (const name of ['', 'A', '-a', 'a-', '1a', 'a_b', 'a.b', '../x', 'x'.repeat(41)])
+    assert.throws(() => checkName(name), SettingsError, name);
+});
+
+test('a second up may repeat the settings of a cluster but not change them', () => {
+  const existing = decideSettings({ name: 'a', nodes: 2 });
+  assert.deepEqual(settingsInConflict({ nodes: 2 }, existing), []);
+  assert.deepEqual(settingsInConflict({}, existing), []);
+  assert.deepEqual(settingsInConflict({ nodes: 4 }, existing), ['--nodes 4 (it has 2)']);
+});
+
+test('a file of settings may hold only known ones', () => {
+  assert.deepEqual(readGivenSettings({ nodes: 2 }, 'f'), { nodes: 2 });
+  assert.throws(() => readGivenSettings({ node: 2 }, 'f'), /f: there is no setting 'node'/);
+  assert.throws(() => readGivenSettings([1], 'f'), SettingsError);
+});
