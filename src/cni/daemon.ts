@@ -1,4 +1,5 @@
 // The resident part of the CNI plugin: waits for the node's ranges, keeps the bridge right, and answers the runtime.
+import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { nodes } from '../k8s/resources.ts';
@@ -14,7 +15,7 @@ import { decideAdoption, findEnds } from './adopt.ts';
 import { ensureBridge } from './bridge.ts';
 import type { Answer, Call } from './frame.ts';
 import { installConfiguration, installShim } from './install.ts';
-import { attachmentKey, LeaseStore } from './lease-store.ts';
+import { attachmentKey, isDamaged, LeaseStore } from './lease-store.ts';
 import { LinkRemoval } from './link-removal.ts';
 import { bridgeName, isHostLinkName, planNode } from './plan.ts';
 import { type NodeState, Plugin } from './plugin.ts';
@@ -42,6 +43,11 @@ export interface CniDaemonOptions {
   readonly sweep?: { readonly firstMs: number; readonly everyMs: number };
 }
 
+/** Events of the kernel that come together are one repair: this long after the first one, in ms. */
+const settleMs = 100;
+/** After a repair that failed, in ms. */
+const retryMs = 2_000;
+
 /**
  * Starts the daemon in the calling process's network namespace, which is the node's. Resolves when it answers calls:
  * with an error of "try again later" until Node.spec.podCIDRs is there; only then the configuration file appears.
@@ -67,6 +73,8 @@ class CniDaemon {
   readonly #plugin: Plugin;
   readonly #ends: (() => void | Promise<void>)[] = [];
   #state: NodeState | undefined;
+  /** The ranges that the bridge is to have, whether or not it could be set up yet. */
+  #wanted: readonly Cidr[] = [];
   #suspects: ReadonlySet<string> = new Set();
   #repair: NodeJS.Timeout | undefined;
   #draining = Promise.resolve();
@@ -75,7 +83,7 @@ class CniDaemon {
     this.#options = options;
     this.#log = options.log;
     this.#queueDir = join(options.stateDir, 'queue');
-    this.#store = new LeaseStore(join(options.stateDir, 'leases.db'));
+    this.#store = openStore(join(options.stateDir, 'leases.db'), options.log);
     this.#plugin = new Plugin(this.#nl, this.#store, this.#removal, () => this.#state);
   }
 
@@ -83,7 +91,7 @@ class CniDaemon {
     const { socketPath = '/run/weft/cni.sock', binDir = '/opt/cni/bin' } = this.#options;
     this.#adoptPods();
     const kept = this.#store.ranges();
-    if (kept.length > 0) this.#configure(kept);
+    if (kept.length > 0) this.#repairNow(kept);
     this.#ends.push(watchQueue(this.#queueDir, () => void this.#drain()));
     const server = await serveCalls(socketPath, (call) => this.#answer(call));
     this.#ends.push(() => server.stop());
@@ -172,14 +180,13 @@ class CniDaemon {
 
   #nodeChanged(node: Node): void {
     const ranges = podRanges(node, this.#options.clusterCidrs);
-    if (ranges.length === 0 || ranges.join() === this.#state?.ranges.join()) return;
+    if (ranges.length === 0 || ranges.join() === this.#wanted.join()) return;
     try {
       this.#store.setRanges(ranges);
-      this.#configure(ranges);
     } catch (error) {
-      this.#log.error({ err: error, ranges }, 'the bridge of this node could not be set up');
-      this.#repairSoon();
+      this.#log.error({ err: error, ranges }, 'the ranges of this node could not be kept for the next start');
     }
+    this.#repairNow(ranges);
   }
 
   #configure(ranges: readonly Cidr[]): void {
@@ -196,23 +203,28 @@ class CniDaemon {
     const groups = [routeGroup.link, routeGroup.ipv4Address, routeGroup.ipv6Address];
     this.#ends.push(
       monitorNetlink({ groups }, (event) => {
-        if (this.#state !== undefined && concernsBridge(event, this.#state.bridge)) this.#repairSoon();
+        if (this.#state !== undefined && concernsBridge(event, this.#state.bridge)) this.#repairSoon(settleMs);
       }),
     );
   }
 
   /** After a short while, so that a series of events is one repair. */
-  #repairSoon(): void {
-    if (this.#repair !== undefined) return;
-    this.#repair = setTimeout(() => {
+  #repairSoon(delayMs: number): void {
+    this.#repair ??= setTimeout(() => {
       this.#repair = undefined;
-      const ranges = this.#state?.ranges ?? this.#store.ranges();
-      try {
-        if (ranges.length > 0) this.#configure(ranges);
-      } catch (error) {
-        this.#log.error({ err: error }, `repairing ${bridgeName} failed`);
-      }
-    }, 100);
+      this.#repairNow(this.#wanted);
+    }, delayMs);
+  }
+
+  /** A failure is tried again: what was in the way may have gone. */
+  #repairNow(ranges: readonly Cidr[]): void {
+    this.#wanted = ranges;
+    try {
+      this.#configure(ranges);
+    } catch (error) {
+      this.#log.error({ err: error, ranges }, `the bridge ${bridgeName} could not be set up; trying again`);
+      this.#repairSoon(retryMs);
+    }
   }
 
   #startSweeps(): void {
@@ -232,6 +244,20 @@ class CniDaemon {
     if (release.length === 0) return;
     this.#log.info({ containers: release.map(attachmentKey) }, 'freeing the addresses of containers that are gone');
     this.#plugin.forget(release).catch((error: unknown) => this.#log.error({ err: error }, 'freeing addresses failed'));
+  }
+}
+
+/** A damaged database is put aside, not deleted: running pods are found again without it. */
+function openStore(file: string, log: Log): LeaseStore {
+  try {
+    return new LeaseStore(file);
+  } catch (error) {
+    if (!isDamaged(error)) throw error;
+    const aside = `${file}.damaged`;
+    log.error({ err: error, aside }, 'the store of addresses is damaged: beginning a new one');
+    renameSync(file, aside);
+    for (const rest of ['-wal', '-shm']) rmSync(`${file}${rest}`, { force: true });
+    return new LeaseStore(file);
   }
 }
 

@@ -1,11 +1,11 @@
 // Leases: none double, none lost, none left, over any sequence of calls and restarts.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { asCidr, type Ip } from '../net/address.ts';
-import { attachmentKey, LeaseStore, type NewLease } from './lease-store.ts';
+import { attachmentKey, isDamaged, LeaseStore, type NewLease } from './lease-store.ts';
 import { CniError, errorCode } from './protocol.ts';
 
 const root = mkdtempSync('/tmp/wt-leases-');
@@ -57,6 +57,16 @@ test('releasing twice, or what was never there, does nothing', () => {
   assert.equal(store.release(wanted('a').attachment), false);
   assert.deepEqual(store.list(), []);
   store.close();
+});
+
+test('a file that is no database is told from other failures', () => {
+  const file = newFile();
+  writeFileSync(file, 'x'.repeat(8192));
+  assert.throws(() => new LeaseStore(file), isDamaged);
+  assert.throws(
+    () => new LeaseStore('/dev/null/leases.db'),
+    (error) => !isDamaged(error),
+  );
 });
 
 test('a change that the disk refuses changes nothing in memory either', () => {

@@ -35,6 +35,11 @@ const schema = `
 
 export const attachmentKey = ({ containerId, ifname }: Attachment): string => `${containerId}/${ifname}`;
 
+/** Whether an error of the store says that its file is no sound database (SQLITE_CORRUPT, SQLITE_NOTADB). */
+export function isDamaged(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && (error.errcode === 11 || error.errcode === 26);
+}
+
 /** The leases of a node; what it holds in memory is always what is on the disk. */
 export class LeaseStore {
   readonly #db: DatabaseSync;
@@ -46,9 +51,14 @@ export class LeaseStore {
   constructor(file: string) {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     this.#db = new DatabaseSync(file);
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
-    this.#db.exec(schema);
-    this.#load();
+    try {
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
+      this.#db.exec(schema);
+      this.#load();
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
   }
 
   close(): void {
