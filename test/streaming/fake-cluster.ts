@@ -29,6 +29,9 @@ export interface FakeCluster {
   stop(): Promise<void>;
 }
 
+/** A container of this id has ended, which the kubelet does not know yet. */
+export const endedId = 'ended';
+
 const pod: Pod = {
   apiVersion: 'v1',
   kind: 'Pod',
@@ -152,7 +155,10 @@ async function startFakeRuntime(resizes: string[]): Promise<{ streams: RuntimeSt
   return {
     streams: {
       exec: async (_id, command, options) => add(execSession(command, options, resizes)),
-      attach: async (_id, options) => add(execSession(['cat'], options, resizes)),
+      attach: async (id, options) => {
+        if (id === endedId) throw new Error('rpc error: code = Unknown desc = container is in CONTAINER_EXITED state');
+        return add(execSession(['cat'], options, resizes));
+      },
       portForward: async () => add(forwardSession()),
       reopenContainerLog: async () => {},
     },

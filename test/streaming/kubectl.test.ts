@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
-import { close, type FakeCluster, listen, startFakeCluster } from './fake-cluster.ts';
+import { close, endedId, type FakeCluster, listen, startFakeCluster } from './fake-cluster.ts';
 
 interface Result {
   readonly code: number | null;
@@ -85,6 +85,15 @@ for (const [name, mode] of Object.entries(modes)) {
       const stopped = await kubectl(mode, ['exec', 'web', '--', 'true']);
       if (running) cluster.containers.push(running);
       assert.match(stopped.stderr, /unable to upgrade connection: container not found \("main"\)/);
+    });
+
+    test('what the runtime refuses is said in its words', async () => {
+      const [running] = cluster.containers.splice(0);
+      assert.ok(running);
+      cluster.containers.push({ ...running, id: endedId });
+      const result = await kubectl(mode, ['attach', 'web']);
+      cluster.containers.splice(0, 1, running);
+      assert.match(result.stderr, /desc = container is in CONTAINER_EXITED state/);
     });
 
     test('port-forward carries several connections both ways', async () => {

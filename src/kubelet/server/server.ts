@@ -52,7 +52,7 @@ async function listen(options: KubeletServerOptions, host: string, port: number)
   const server = createServer({ cert, key, ca: clientCa, requestCert: true, rejectUnauthorized: false });
   server.on('request', (req, res) => {
     answer(options, req, res).catch((error: unknown) => {
-      options.log.warn({ error, path: req.url }, 'a request to the kubelet failed');
+      options.log.warn({ err: error, path: req.url }, 'a request to the kubelet failed');
       if (res.headersSent) res.destroy();
       else sendFailure(res, { code: 500, message: messageOf(error) });
     });
@@ -62,7 +62,7 @@ async function listen(options: KubeletServerOptions, host: string, port: number)
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
     startSession(options, { req, socket, head }).catch((error: unknown) => {
-      options.log.warn({ error, path: req.url }, 'a streaming session could not start');
+      options.log.info({ err: error, path: req.url }, 'a streaming session could not start');
       refuseUpgrade(socket, 500, messageOf(error));
     });
   });

@@ -1,6 +1,7 @@
 // Passing an upgraded connection on to the container runtime's streaming server, byte by byte.
 import { type IncomingMessage, request, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { statusOfFailure } from './containers.ts';
 
 /** The request that asked for the upgrade, its connection, and what was read of it after the request. */
 export interface UpgradeRequest {
@@ -9,13 +10,17 @@ export interface UpgradeRequest {
   readonly head: Buffer;
 }
 
-/** Answers an upgrade that will not happen with a text, and ends the connection. */
+/**
+ * Answers an upgrade that will not happen, and ends the connection. kubectl prints a text as it is, but reads it as YAML
+ * first: one with a colon would become an object without a message, so it is sent as a Status.
+ */
 export function refuseUpgrade(socket: Duplex, code: number, message: string): void {
   if (!socket.writable) return;
-  const body = Buffer.from(message);
+  const plain = !/:\s/.test(message);
+  const body = Buffer.from(plain ? message : JSON.stringify(statusOfFailure({ code, message })));
   const head = [
     `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}`,
-    'Content-Type: text/plain; charset=utf-8',
+    `Content-Type: ${plain ? 'text/plain; charset=utf-8' : 'application/json'}`,
     `Content-Length: ${body.length}`,
     'Connection: close',
   ];
