@@ -6,7 +6,7 @@ import { VolumeError } from '../volume/payload.ts';
 import type { VolumePaths } from '../volume/volumes.ts';
 import type { PodActions } from './actions.ts';
 import type { Waiting } from './container-statuses.ts';
-import { podKey } from './names.ts';
+import { podKey, podText } from './names.ts';
 import type { NodeContext } from './node-context.ts';
 import { referenceTo } from './reference.ts';
 import { latest, type PodRuntime, readySandbox } from './runtime-status.ts';
@@ -20,7 +20,8 @@ export class BringUpError extends Error {
 
 /** What a pod waits for: told while it is brought up. */
 export interface Progress {
-  setWaiting(container: string, waiting: Waiting | undefined): void;
+  /** Whether the reason differs from the one before. */
+  setWaiting(container: string, waiting: Waiting | undefined): boolean;
 }
 
 /**
@@ -44,7 +45,9 @@ export async function bringUp(
   const due = wanted.filter((container) => {
     const held = crashBackOff(node, pod, container, latest(known, container.name));
     if (held === undefined) return true;
-    progress.setWaiting(container.name, held.waiting);
+    const isNew = progress.setWaiting(container.name, held.waiting);
+    const text = `Back-off restarting failed container ${container.name} in pod ${podText(podKey(pod))}`;
+    if (isNew) node.recorder.event(referenceTo(pod, container.name), 'Warning', 'BackOff', text);
     retries.push(held.retryMs);
     return false;
   });
@@ -65,6 +68,8 @@ export async function bringUp(
     const retry = await startOne(node, { pod, container, runtime, volumes: paths, image }, progress, signal);
     if (retry !== undefined) retries.push(retry);
   }
+  // The next decision must see what was started here.
+  await node.cache.refresh(podKey(pod));
   return least(retries);
 }
 

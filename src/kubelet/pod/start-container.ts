@@ -10,7 +10,7 @@ import type { Message } from '../cri/protocol.ts';
 import { ImageError } from '../image/images.ts';
 import type { VolumePaths } from '../volume/volumes.ts';
 import type { Waiting } from './container-statuses.ts';
-import { podKey, podLogDir, podPaths } from './names.ts';
+import { podKey, podLogDir, podPaths, podText } from './names.ts';
 import type { NodeContext } from './node-context.ts';
 import { referenceTo } from './reference.ts';
 import { latest, type PodRuntime, type RuntimeContainer, type RuntimeSandbox } from './runtime-status.ts';
@@ -145,17 +145,10 @@ export function crashBackOff(
     node.restarts.next(key, current.finishedAt, now);
     return undefined;
   }
-  const name = `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
-  node.recorder.event(
-    referenceTo(pod, container.name),
-    'Warning',
-    'BackOff',
-    `Back-off restarting failed container ${container.name} in pod ${name}`,
-  );
   const pause = Math.round(node.restarts.pause(key) / 1000);
   return new StartError(
     'CrashLoopBackOff',
-    `back-off ${formatPause(pause)} restarting failed container=${container.name} pod=${name}`,
+    `back-off ${formatPause(pause)} restarting failed container=${container.name} pod=${podText(podKey(pod))}`,
     rest,
   );
 }

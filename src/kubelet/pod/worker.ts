@@ -185,10 +185,12 @@ export class PodWorker {
       this.dirty = true;
       return undefined;
     }
-    const setWaiting = (name: string, waiting: Waiting | undefined): void => {
+    const setWaiting = (name: string, waiting: Waiting | undefined): boolean => {
+      const before = this.waiting.get(name);
       if (waiting === undefined) this.waiting.delete(name);
       else this.waiting.set(name, waiting);
       this.report();
+      return before?.reason !== waiting?.reason || before?.message !== waiting?.message;
     };
     const retryMs = await bringUp(node, pod, actions, { setWaiting }, this.abort.signal);
     await this.refreshVolumes(actions.createSandbox);
