@@ -39,7 +39,7 @@ function defaultPodSpec(spec: Fields): void {
 }
 
 function defaultContainer(container: Fields): void {
-  if (typeof container.image === 'string') presetZero(container, 'imagePullPolicy', pullPolicyFor(container.image));
+  presetZero(container, 'imagePullPolicy', pullPolicyFor(typeof container.image === 'string' ? container.image : ''));
   presetZero(container, 'terminationMessagePath', '/dev/termination-log');
   presetZero(container, 'terminationMessagePolicy', 'File');
   child(container, 'resources');
@@ -60,7 +60,7 @@ function defaultContainer(container: Fields): void {
 
 /** `Always` for the tag latest, given or meant; `IfNotPresent` for another tag or a digest. */
 export function pullPolicyFor(image: string): string {
-  if (image.includes('@')) return 'IfNotPresent';
+  if (image === '' || image.includes('@')) return 'IfNotPresent';
   const tag = /:([\w.-]+)$/.exec(image)?.[1];
   return tag === undefined || tag === 'latest' ? 'Always' : 'IfNotPresent';
 }
