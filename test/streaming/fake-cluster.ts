@@ -14,13 +14,16 @@ import type { Pod } from '../../src/k8s/types.generated.ts';
 import type { PodContainer, RuntimeStreams, StreamOptions } from '../../src/kubelet/runtime.ts';
 import { startKubeletServer } from '../../src/kubelet/server/server.ts';
 import { createLog } from '../../src/log/log.ts';
-import { createCa, issue } from '../../src/pki/pki.ts';
+import { createCa, issue, type KeyPair } from '../../src/pki/pki.ts';
 import { type ServerStream, serveSpdy } from './spdy-server.ts';
 
 export interface FakeCluster {
   readonly kubeconfig: string;
   readonly folder: string;
   readonly url: string;
+  readonly kubeletPort: number;
+  readonly ca: KeyPair;
+  readonly admin: KeyPair;
   /** The containers that the kubelet knows; change them in a test. */
   readonly containers: PodContainer[];
   /** The WebSocket and SPDY upgrades that the API server has seen, as `METHOD upgrade`. */
@@ -98,6 +101,9 @@ export async function startFakeCluster(): Promise<FakeCluster> {
     kubeconfig,
     folder,
     url,
+    kubeletPort: kubelet.port,
+    ca,
+    admin,
     containers,
     upgrades,
     resizes,
