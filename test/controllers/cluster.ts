@@ -49,18 +49,14 @@ export async function startTestCluster(nodeNames: readonly string[]): Promise<Te
     kubelet: { ca: ca.cert, cert: admin.cert, key: admin.key },
     log,
   });
-  const identity = (userAgent: string) =>
-    connect({
-      server: 'https://kubernetes:6443',
-      socketPath,
-      ca: ca.cert,
-      cert: admin.cert,
-      key: admin.key,
-      userAgent,
-    });
-  const client = identity('test');
-  const [controllerClient, schedulerClient, kubeletClient] = ['controllers', 'scheduler', 'kubelet'].map(identity);
-  if (!controllerClient || !schedulerClient || !kubeletClient) throw new Error('no clients');
+  const as = async (commonName: string, userAgent: string, organizations: string[] = []): Promise<Client> => {
+    const { cert, key } = await issue(ca, { commonName, organizations, usages: ['client'] });
+    return connect({ server: 'https://kubernetes:6443', socketPath, ca: ca.cert, cert, key, userAgent });
+  };
+  const client = await as('kubernetes-admin', 'test', ['system:masters']);
+  const kubeletClient = await as('kubernetes-admin', 'kubelet', ['system:masters']);
+  const controllerClient = await as('system:kube-controller-manager', 'kube-controller-manager');
+  const schedulerClient = await as('system:kube-scheduler', 'kube-scheduler');
   const controllers = await startControllers({
     client: controllerClient,
     clusterCidrs: [asCidr('10.244.0.0/16')],
@@ -161,7 +157,7 @@ export function until<T extends KubeObject>(
       reject(new Error(`not within 15 s: ${what}\n${JSON.stringify(cache.list(), undefined, 1).slice(0, 6000)}`));
     }, 15_000);
     const check = (_change?: Change<T>): void => {
-      if (!is(cache.list())) return;
+      if (!cache.isSynced || !is(cache.list())) return;
       clearTimeout(timer);
       setImmediate(() => end());
       resolve();
