@@ -140,6 +140,11 @@ test('names outside of the zone are for others, those that only end alike too', 
   assert.equal(resolve(view, 'notcluster.local', type.A), undefined);
 });
 
+test('an external name that is no host name has no record', () => {
+  for (const externalName of ['a..b', `${'x'.repeat(64)}.example`, 'a b', ''])
+    assert.deepEqual(serviceRecords(service('bad', { type: 'ExternalName', externalName }), [], zone), []);
+});
+
 test('an alias to itself is a server failure, not a loop', () => {
   assert.equal(resolve(view, `loop.default.svc.${zone}`, type.A)?.rcode, 2);
 });

@@ -58,11 +58,21 @@ export class Responder {
     }
     const reply = this.#decide(query);
     const limit = transport === 'tcp' ? largestTcp : Math.max(smallestUdp, Math.min(query.edns?.size ?? 0, udpSize));
-    const write = (decided: Reply): Buffer => this.#count(writeReply(query, decided, limit));
+    const write = (decided: Reply): Buffer => this.#count(this.#write(query, decided, limit));
     if (reply === 'elsewhere') return this.#forward(message, query, transport, write);
     if ('chase' in reply && reply.chase !== undefined && this.#options.forwarder.enabled)
       return this.#chase(reply, reply.chase, query, write);
     return write({ ...this.#empty(reply.rcode), ...reply, authoritative: reply.authoritative ?? true });
+  }
+
+  /** A name that no message can carry (of an upstream's answer) is a failure of this answer alone. */
+  #write(query: Query, reply: Reply, limit: number): Buffer {
+    try {
+      return writeReply(query, reply, limit);
+    } catch (error) {
+      if (error instanceof WireError) return writeReply(query, this.#empty(rcode.serverFailure), limit);
+      throw error;
+    }
   }
 
   #decide(query: Query): (Resolution & Partial<Reply>) | 'elsewhere' {

@@ -15,7 +15,8 @@ interface Port {
   readonly number: number;
 }
 
-const hostname = /^[a-z0-9_]([-a-z0-9_.]{0,251}[a-z0-9_])?$/;
+const label = /^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?$/;
+const isHostname = (text: string): boolean => text.length <= 253 && text.split('.').every((part) => label.test(part));
 
 /** All records of a Service: for its name, its ports, its endpoints, and back from its addresses. */
 export function serviceRecords(service: Service, slices: readonly EndpointSlice[], zone: Name): TableRecord[] {
@@ -24,7 +25,7 @@ export function serviceRecords(service: Service, slices: readonly EndpointSlice[
   const own = `${name}.${namespace}.svc.${zone}`;
   if (spec.type === 'ExternalName') {
     const target = (spec.externalName ?? '').toLowerCase().replace(/\.$/, '');
-    return hostname.test(target) ? [{ name: own, data: { type: 'CNAME', target } }] : [];
+    return isHostname(target) ? [{ name: own, data: { type: 'CNAME', target } }] : [];
   }
   const endpoints = slices.flatMap((slice) => endpointRecords(slice, own));
   if (spec.clusterIP === 'None') {
@@ -106,8 +107,8 @@ function endpointRecords(slice: EndpointSlice, service: Name): EndpointRecords[]
 
 /** The endpoint's hostname, or its address with dashes: `10-0-0-2`, `fd00--1`. */
 function endpointLabel({ hostname: given = '' }: Endpoint, ip: Ip): string {
-  const label = given.toLowerCase();
-  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(label) ? label : ip.replaceAll(/[.:]/g, '-');
+  const own = given.toLowerCase();
+  return label.test(own) ? own : ip.replaceAll(/[.:]/g, '-');
 }
 
 const addressRecord = (ip: Ip): RecordData => ({ type: familyOf(ip) === 'IPv4' ? 'A' : 'AAAA', ip });

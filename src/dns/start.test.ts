@@ -25,10 +25,10 @@ async function start(more: Partial<DnsOptions> = {}) {
     client,
     zone: 'cluster.local',
     address: '127.0.0.1',
-    port: 0,
     upstreams: [],
     log,
     ...more,
+    port: more.port ?? 0,
   });
   ends.push(
     () => client.close(),
@@ -96,6 +96,15 @@ test('a Service answers by name from the moment that it is there until it goes',
   await assert.rejects(resolver.resolve4('web.default.svc.cluster.local'), { code: 'ENOTFOUND' });
 });
 
+test('it is ready once the lists are complete, and counts what it answers', async () => {
+  const { dns, resolver } = await start();
+  await assert.rejects(resolver.resolve4('web.default.svc.cluster.local'));
+  const ready = await fetch(`http://127.0.0.1:${dns.readyPort}/ready`);
+  assert.deepEqual([ready.status, await ready.text()], [200, 'OK']);
+  const metrics = await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`);
+  assert.match(await metrics.text(), /^coredns_dns_responses_total\{rcode="NXDOMAIN"\} 1$/m);
+});
+
 test('TCP answers on the same port, several queries on one connection', async () => {
   const { dns, add } = await start();
   await add('web', '10.96.0.1');
@@ -153,6 +162,8 @@ test('before the lists are complete, names of the cluster are a server failure a
   const { dns } = await start({ client: slow });
   const answer = await exchange(dns.port, writeQuery(9, 'web.default.svc.cluster.local', type.A));
   assert.equal((readHeader(answer)?.flags ?? 0) & 0xf, 2);
+  assert.equal((await fetch(`http://127.0.0.1:${dns.readyPort}/ready`)).status, 503);
+  assert.equal((await fetch(`http://127.0.0.1:${dns.healthPort}/health`)).status, 200);
   await client.close();
 });
 

@@ -25,12 +25,22 @@ export interface DnsOptions {
   readonly ttl?: number;
   /** Who answers for names outside of the cluster, in the order of preference: `10.0.0.53`, `10.0.0.53:5353`. */
   readonly upstreams: readonly string[];
+  /** /metrics for Prometheus; default 9153. As for the next two, 0 takes any free port. */
   readonly metricsPort?: number;
-  /** /health: the process lives. */
+  /** /health: the process lives; default 8080. */
   readonly healthPort?: number;
-  /** /ready: the lists of Services are complete. */
+  /** /ready: the lists of Services are complete; default 8181. */
   readonly readyPort?: number;
   readonly log: Log;
+}
+
+export interface Dns {
+  /** The port of UDP and TCP. */
+  readonly port: number;
+  readonly metricsPort: number;
+  readonly healthPort: number;
+  readonly readyPort: number;
+  stop(): Promise<void>;
 }
 
 const sliceOwner = 'kubernetes.io/service-name';
@@ -39,7 +49,7 @@ const sliceOwner = 'kubernetes.io/service-name';
  * Starts the server. Resolves as soon as it listens; until the first lists are complete it answers SERVFAIL for names
  * of the cluster and is not ready. Throws a RangeError for an upstream that is no address.
  */
-export async function startDns(options: DnsOptions): Promise<{ stop(): Promise<void>; port: number }> {
+export async function startDns(options: DnsOptions): Promise<Dns> {
   const { client, log } = options;
   const zone = options.zone.toLowerCase().replace(/\.$/, '');
   const forwarder = new Forwarder(options.upstreams.map(parseUpstream));
@@ -52,21 +62,20 @@ export async function startDns(options: DnsOptions): Promise<{ stop(): Promise<v
     onAnswer: (code) => metrics.answered(code),
   });
   const listeners = await listen(responder, options.address, options.port);
-  const pages: Server[] = [];
-  const page = async (
-    port: number | undefined,
-    path: '/health' | '/ready' | '/metrics',
-    text: () => string | undefined,
-  ) => {
-    if (port !== undefined) pages.push(await serveStatus({ address: options.address, port, path, page: text }));
-  };
-  await page(options.healthPort, '/health', () => 'OK');
-  await page(options.readyPort, '/ready', () => (content.isSynced() ? 'OK' : undefined));
-  await page(options.metricsPort, '/metrics', () => metrics.text(content.view.table.size));
+  const { metricsPort = 9153, healthPort = 8080, readyPort = 8181, address } = options;
+  const metricsPage = (): string => metrics.text(content.view.table.size);
+  const pages = await Promise.all([
+    serveStatus({ address, port: metricsPort, path: '/metrics', page: metricsPage }),
+    serveStatus({ address, port: healthPort, path: '/health', page: () => 'OK' }),
+    serveStatus({ address, port: readyPort, path: '/ready', page: () => (content.isSynced() ? 'OK' : undefined) }),
+  ]);
   void content.synced.then(() => log.info({ zone, names: content.view.table.size }, 'all Services are known'));
   log.info({ zone, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
   return {
     port: listeners.port,
+    metricsPort: portOf(pages[0]),
+    healthPort: portOf(pages[1]),
+    readyPort: portOf(pages[2]),
     async stop() {
       content.stop();
       await listeners.close();
@@ -74,6 +83,11 @@ export async function startDns(options: DnsOptions): Promise<{ stop(): Promise<v
     },
   };
 }
+
+const portOf = (server: Server): number => {
+  const bound = server.address();
+  return typeof bound === 'object' && bound !== null ? bound.port : 0;
+};
 
 const closePage = (server: Server): Promise<void> => {
   server.closeAllConnections();

@@ -185,6 +185,11 @@ export function renderRule(rule: Rule): string {
   return rule.statements.map(renderStatement).join(' ') + comment;
 }
 
+/** A text as a comment can carry it: cut to its length, with `_` for characters that it cannot have. */
+export function commentOf(text: string): string {
+  return text.replace(/[^A-Za-z0-9 _./:,#()-]/g, '_').slice(0, 120);
+}
+
 /** The key of an element: its parts are addresses, ranges, protocols and numbers. */
 export function elementKey(...parts: readonly (Ip | Cidr | L4Protocol | number)[]): ElementText {
   return parts

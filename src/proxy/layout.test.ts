@@ -58,6 +58,13 @@ test('a local endpoint may reach itself', () => {
   assert.ok(elements(frontend({ choice })).includes('hairpin 10.244.1.2 . 10.244.1.2 : '));
 });
 
+test('a long or strange owner makes a comment that nftables takes', () => {
+  const long = `${'n'.repeat(63)}/${'s'.repeat(63)}:"}`;
+  const comment = contribution('IPv4', [frontend({ owner: long })], []).elements[0]?.comment ?? '';
+  assert.match(comment, /^ClusterIP of n+\/s+$/);
+  assert.ok(comment.length <= 120);
+});
+
 test('of overlapping source ranges the outer one is kept', () => {
   const sources = ['10.0.0.0/8', '10.1.0.0/16', '192.0.2.0/24'].map(asCidr);
   const found = elements(frontend({ sources })).filter((text) => text.startsWith('sources'));

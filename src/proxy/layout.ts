@@ -16,7 +16,7 @@ import type {
   Statement,
   Verdict,
 } from '../linux/nft.ts';
-import { elementKey, elementVerdict } from '../linux/nft.ts';
+import { commentOf, elementKey, elementVerdict } from '../linux/nft.ts';
 import type { Contribution, TableSchema } from '../linux/nft-table.ts';
 import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import { type Backend, backendKey, type Choice, type Frontend, frontendKey, type SourceNat } from './frontend.ts';
@@ -235,7 +235,7 @@ function choiceElements(
     set: map,
     key: elementKey(...parts),
     value: elementVerdict(goto(chain)),
-    comment: `${frontend.owner} ${frontend.kind}`,
+    comment: commentOf(`${frontend.kind} of ${frontend.owner}`),
   });
   if (choice.to !== 'backends') return [dispatch(choice.to === 'reject' ? 'reject-new' : 'drop-new')];
   const backends = choice.backends.slice(0, maximumBackends);

@@ -101,7 +101,14 @@ export class ProxyTables {
 
   async #write(): Promise<void> {
     this.#lastWrite = performance.now();
-    for (const [owner, describe] of this.#pending) this.#describe(owner, describe());
+    for (const [owner, describe] of this.#pending) {
+      try {
+        this.#describe(owner, describe());
+      } catch (error) {
+        // One object that cannot be expressed must not keep the others from the kernel; it stays as it was.
+        this.#log.error({ owner, error: String(error) }, 'this object cannot be put into rules');
+      }
+    }
     this.#pending.clear();
     try {
       for (const { table } of this.#tables) await table.apply();

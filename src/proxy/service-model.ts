@@ -134,7 +134,9 @@ const sorted = (backends: ReadonlyMap<string, Backend>): Backend[] =>
 
 function affinityOf({ spec }: Service): { affinitySeconds?: number } {
   if (spec?.sessionAffinity !== 'ClientIP') return {};
-  return { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds };
+  const seconds = spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds;
+  const valid = Number.isInteger(seconds) && seconds > 0 && seconds <= 86_400;
+  return { affinitySeconds: valid ? seconds : defaultAffinitySeconds };
 }
 
 /** The addresses that a load balancer delivers unchanged; those with ipMode Proxy must not be short-circuited. */
