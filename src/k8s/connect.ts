@@ -164,6 +164,7 @@ async function* watch<T extends KubeObject>(
     const response = await transport.open({
       method: 'GET',
       path: `${collectionPath(resource, namespace)}${query}`,
+      isWatch: true,
       signal: signal === undefined ? dead.signal : AbortSignal.any([signal, dead.signal]),
     });
     // Joins a UTF-8 character that is split over two chunks.

@@ -1,10 +1,16 @@
 // HTTP towards an API server: connections that are kept, TLS, Unix sockets, credentials, errors as ApiError.
 import { readFileSync, statSync } from 'node:fs';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import {
+  type AgentOptions,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkServerIdentity } from 'node:tls';
+import { checkServerIdentity, createSecureContext, type SecureContext } from 'node:tls';
 import { ApiError } from './client.ts';
 import type { Status } from './types.generated.ts';
 
@@ -33,6 +39,8 @@ export interface Exchange {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly signal?: AbortSignal;
+  /** The answer goes on for long: it gets a connection of its own. */
+  readonly isWatch?: boolean;
 }
 
 export interface Transport {
@@ -51,18 +59,19 @@ export function createTransport(options: ConnectOptions): Transport {
   const url = new URL(options.server);
   const secure = url.protocol === 'https:';
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 8 };
-  const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+  const agentWith = (more: AgentOptions): HttpAgent => {
+    const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, ...more };
+    return secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+  };
+  // A TLS handshake costs more than most requests: few connections that are kept, and watches on their own.
+  const [requests, watches] = [agentWith({ maxSockets: 6, maxFreeSockets: 6 }), agentWith({ maxFreeSockets: 0 })];
   const ended = new AbortController();
   const token = tokenSource(options);
   const base = url.pathname.replace(/\/$/, '');
-  const common: RequestOptions & { servername?: string } = {
-    agent,
+  const common: RequestOptions & { servername?: string; secureContext?: SecureContext } = {
     ...(options.socketPath === undefined ? { host, port: url.port } : { socketPath: options.socketPath }),
     ...(secure && {
-      ca: options.ca,
-      cert: options.cert,
-      key: options.key,
+      secureContext: createSecureContext({ ca: options.ca, cert: options.cert, key: options.key }),
       servername: isIP(host) === 0 ? host : '',
       checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
         checkServerIdentity(host, certificate),
@@ -76,6 +85,7 @@ export function createTransport(options: ConnectOptions): Transport {
       const signals = exchange.signal === undefined ? [ended.signal] : [ended.signal, exchange.signal];
       const request = (secure ? httpsRequest : httpRequest)({
         ...common,
+        agent: exchange.isWatch ? watches : requests,
         method: exchange.method,
         path: `${base}${exchange.path}`,
         signal: AbortSignal.any(signals),
@@ -132,7 +142,8 @@ export function createTransport(options: ConnectOptions): Transport {
     },
     close() {
       ended.abort(new Error('the client of the API server was closed'));
-      agent.destroy();
+      requests.destroy();
+      watches.destroy();
     },
   };
 }
