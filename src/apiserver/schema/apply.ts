@@ -61,10 +61,10 @@ export function serverSideApply(apply: Apply): Applied {
 
 /** An apply of the object does not speak of its status, and one of the status of nothing else. */
 function withoutForeignParts(applied: Fields, schema: KindSchema, subresource: string): Fields {
-  const { apiVersion, kind, metadata, status, ...desired } = applied;
-  const identity = { apiVersion, kind, metadata };
-  if (subresource === 'status') return status === undefined ? identity : { ...identity, status };
-  return status === undefined || !schema.custom ? { ...identity, ...desired } : { ...identity, ...desired, status };
+  const ofStatus = new Set(['apiVersion', 'kind', 'metadata', 'status']);
+  const counts = (field: string): boolean =>
+    subresource === 'status' ? ofStatus.has(field) : field !== 'status' || schema.custom !== undefined;
+  return Object.fromEntries(Object.entries(applied).filter(([field]) => counts(field)));
 }
 
 function prune(merged: Fields, schema: KindSchema, last: FieldSet, owned: readonly FieldSet[]): Fields {

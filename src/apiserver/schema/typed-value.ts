@@ -178,26 +178,25 @@ export function merge(live: unknown, applied: unknown, node: Node): unknown {
   return structuredClone(applied);
 }
 
-/** The applied order holds; items that only the live list has stay where they are among the common ones. */
+/** The applied order holds; items that only the live list has keep their place, before what comes next of the applied. */
 function mergeItems(live: readonly unknown[], applied: readonly unknown[], node: SchemaNode): unknown[] {
   const wanted = itemsByElement(node, applied);
   const present = itemsByElement(node, live);
-  const result: unknown[] = [];
   const pending = [...present];
+  const done = new Set<string>();
+  const result: unknown[] = [];
   let next = 0;
-  const takeOthers = (until?: string): void => {
+  const takeOthers = (): void => {
     for (let entry = pending[next]; entry; entry = pending[++next]) {
-      if (entry[0] === until) {
-        next++;
-        return;
-      }
-      if (!wanted.has(entry[0])) result.push(entry[1]);
+      const [element, item] = entry;
+      if (!wanted.has(element)) result.push(item);
+      else if (!done.has(element)) return;
     }
   };
   for (const [element, item] of wanted) {
-    const at = pending.findIndex(([other]) => other === element);
-    if (at >= next) takeOthers(element);
+    takeOthers();
     result.push(merge(present.get(element), item, node.items));
+    done.add(element);
   }
   takeOthers();
   return result;
