@@ -1,4 +1,5 @@
 // The durable store: one append-only SQLite table whose row number is the resourceVersion, and the current state in memory.
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { ApiObject } from './object.ts';
 import { gone } from './schema/errors.ts';
@@ -61,6 +62,8 @@ export class Storage {
   #horizon: number;
 
   constructor(file: string) {
+    // It holds Secrets: nobody else may read it, nor the write-ahead log, which gets the same mode.
+    if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600));
     this.#database = new DatabaseSync(file);
     this.#database.exec(schema);
     this.#insert = this.#database.prepare('INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)');

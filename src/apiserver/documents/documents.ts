@@ -6,7 +6,7 @@ import { negotiateDiscovery } from '../negotiate.ts';
 import type { Registry } from '../registry.ts';
 import { sendJson, sendText } from '../respond.ts';
 import { pathNotFound } from '../schema/errors.ts';
-import { openApiV2 } from './openapi-v2.ts';
+import { openApiV2, openApiV2Json } from './openapi-v2.ts';
 import { openApiV3, openApiV3Index } from './openapi-v3.ts';
 
 /** The version of Kubernetes whose API this is; kubectl compares it with its own. */
@@ -30,6 +30,13 @@ interface Document {
 }
 
 const json = (value: unknown, type = 'application/json'): Document => ({ type, body: JSON.stringify(value) });
+
+type Form = '' | 'plain' | 'v2' | 'v2beta1' | 'protobuf';
+
+function formOf(path: string, accept = ''): Form {
+  if (path === '/api' || path === '/apis') return negotiateDiscovery(accept);
+  return path === '/openapi/v2' && accept.includes('protobuf') ? 'protobuf' : '';
+}
 
 /** Answers from documents that are made on first use, and again after the kinds have changed. */
 export class Documents {
@@ -64,7 +71,7 @@ export class Documents {
       this.#made.clear();
       this.#revision = this.#registry.revision;
     }
-    const form = path === '/api' || path === '/apis' ? negotiateDiscovery(accept) : '';
+    const form = formOf(path, accept);
     const key = `${path} ${form}`;
     const known = this.#made.get(key);
     if (known !== undefined) return known;
@@ -73,7 +80,7 @@ export class Documents {
     return made;
   }
 
-  #make(path: string, form: '' | 'plain' | 'v2' | 'v2beta1'): Document | undefined {
+  #make(path: string, form: Form): Document | undefined {
     const registry = this.#registry;
     if (form === 'v2' || form === 'v2beta1')
       return json(
@@ -83,7 +90,7 @@ export class Documents {
     if (path === '/api') return json(coreVersions());
     if (path === '/apis') return json(groupList(registry));
     if (path === '/openapi/v3') return json(openApiV3Index(registry));
-    if (path === '/openapi/v2') return openApiV2(registry);
+    if (path === '/openapi/v2') return form === 'protobuf' ? openApiV2(registry) : json(openApiV2Json(registry));
     const [, root, ...parts] = path.split('/');
     if (root === 'openapi' && parts[0] === 'v3') return optional(openApiV3(registry, parts.slice(1).join('/')));
     if (root === 'api' && parts.length === 1) return optional(resourceList(registry, '', parts[0] ?? ''));

@@ -113,21 +113,35 @@ function pathMessage(kind: Kind): Buffer {
   return bytes(2, Buffer.concat([bytes(1, path), bytes(2, bytes(8, operation))]));
 }
 
-/** The document. Its media type has a dot where clients ask with an `@`: Go's parser of media types wants it so. */
-export function openApiV2(registry: Registry): { type: string; body: Buffer } {
-  const kinds = registry.groups().flatMap(({ name, versions }) => versions.flatMap((one) => registry.kinds(name, one)));
+function definitionsOf(kinds: readonly Kind[]): [string, Json][] {
   const custom = kinds.filter(({ custom: own }) => own !== undefined);
-  const entries = [
+  return [
     ...Object.entries(builtIn),
     ...custom.map((kind): [string, Json] => [kind.definition, customDefinition(kind)]),
   ];
+}
+
+const allKinds = (registry: Registry): Kind[] =>
+  registry.groups().flatMap(({ name, versions }) => versions.flatMap((one) => registry.kinds(name, one)));
+
+/** The document. Its media type has a dot where clients ask with an `@`: Go's parser of media types wants it so. */
+export function openApiV2(registry: Registry): { type: string; body: Buffer } {
+  const kinds = allKinds(registry);
   return {
     type: 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
     body: Buffer.concat([
       bytes(1, '2.0'),
       bytes(2, Buffer.concat([bytes(1, 'Kubernetes'), bytes(2, 'v1.36.0')])),
       bytes(8, Buffer.concat(kinds.map(pathMessage))),
-      bytes(9, namedSchemas(entries)),
+      bytes(9, namedSchemas(definitionsOf(kinds))),
     ]),
   };
 }
+
+/** The same for clients that read JSON: the definitions; the paths are those that discovery tells. */
+export const openApiV2Json = (registry: Registry): unknown => ({
+  swagger: '2.0',
+  info: { title: 'Kubernetes', version: 'v1.36.0' },
+  paths: {},
+  definitions: Object.fromEntries(definitionsOf(allKinds(registry))),
+});

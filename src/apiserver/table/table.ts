@@ -12,8 +12,6 @@ import { workloadPrinters } from './workloads.ts';
 export interface Printer {
   readonly columns: readonly Column[];
   readonly cells: (object: ApiObject, now: number) => Cell[];
-  /** The order of a list, where it is not that of the names. */
-  readonly order?: (a: ApiObject, b: ApiObject) => number;
 }
 
 const printers: Readonly<Record<string, Printer>> = {
@@ -41,13 +39,12 @@ export interface TableOptions {
 export function tableOf(kind: Kind, objects: readonly ApiObject[], options: TableOptions): unknown {
   const printer = printerOf(kind);
   const now = Date.now();
-  const rows = printer.order === undefined ? objects : [...objects].sort(printer.order);
   return {
     kind: 'Table',
     apiVersion: `meta.k8s.io/${options.version}`,
     metadata: options.metadata ?? { resourceVersion: options.resourceVersion },
     columnDefinitions: options.withoutColumns === true ? null : printer.columns,
-    rows: rows.map((object) => {
+    rows: objects.map((object) => {
       // The printers see events as they are stored; each row shows the view that was asked for.
       const seen = kind.view === undefined ? object : kind.view.write(object);
       return { cells: printer.cells(seen, now), ...included(object, options) };
