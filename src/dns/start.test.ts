@@ -27,6 +27,9 @@ async function start(more: Partial<DnsOptions> = {}) {
     address: '127.0.0.1',
     upstreams: [],
     log,
+    metricsPort: 0,
+    healthPort: 0,
+    readyPort: 0,
     ...more,
     port: more.port ?? 0,
   });
@@ -94,6 +97,13 @@ test('a Service answers by name from the moment that it is there until it goes',
   assert.deepEqual(await resolver.reverse('10.96.0.1'), ['web.default.svc.cluster.local']);
   await client.delete(services, { name: 'web', namespace: 'default' });
   await assert.rejects(resolver.resolve4('web.default.svc.cluster.local'), { code: 'ENOTFOUND' });
+});
+
+test('a namespace is there from its first moment, though its absence was just answered', async () => {
+  const { resolver, client } = await start();
+  await assert.rejects(resolver.resolve4('new.svc.cluster.local'), { code: 'ENOTFOUND' });
+  await client.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'new' }, spec: {} });
+  await assert.rejects(resolver.resolve4('new.svc.cluster.local'), { code: 'ENODATA' });
 });
 
 test('it is ready once the lists are complete, and counts what it answers', async () => {

@@ -123,6 +123,9 @@ function followObjects(client: Client, zone: string, ttl: number): Content {
   };
   const ends = [
     serviceCache.subscribe(({ object }) => update(keyOf(object))),
+    namespaceCache.subscribe(({ type }) => {
+      if (type !== 'updated') serial++;
+    }),
     sliceCache.subscribe((change) => {
       const before = change.type === 'updated' ? change.old : change.object;
       const group = slices.get(ownerOf(before));
