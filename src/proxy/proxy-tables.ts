@@ -87,7 +87,8 @@ export class ProxyTables {
     const wait = Math.max(retry, this.#lastWrite + batchMilliseconds - performance.now(), 0);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#run(() => this.#write());
+      // An audit may have begun meanwhile: when it ends, what is pending is written.
+      if (this.#writing === undefined) this.#run(() => this.#write());
     }, wait);
   }
 
