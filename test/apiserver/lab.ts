@@ -31,6 +31,9 @@ export interface Lab {
   readonly port: number;
   readonly kubeconfig: string;
   readonly folder: string;
+  /** The cluster's authority, and an identity of it. */
+  readonly ca: KeyPair;
+  readonly admin: KeyPair;
   send(method: string, path: string, options?: RequestOptions): Promise<Answer>;
   /** Runs the kubectl of the machine. */
   kubectl(...args: string[]): Promise<{ code: number; out: string; err: string }>;
@@ -82,6 +85,8 @@ export async function startLab(serviceCidrs = ['10.96.0.0/16']): Promise<Lab> {
     port,
     kubeconfig,
     folder,
+    ca,
+    admin: people.admin,
     send: (method, path, options = {}) => send(port, ca, people, method, path, options),
     kubectl: (...args) =>
       new Promise((resolve) => {
