@@ -1,5 +1,6 @@
 // The event recorder: what happened to an object, as `kubectl describe` and `kubectl get events` show it.
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, isNotFound } from './client.ts';
 import type { KubeObject } from './object.ts';
 import { events } from './resources.ts';
@@ -24,6 +25,8 @@ interface Known {
 /** How many different events are remembered for counting; the oldest is forgotten (upstream keeps 4096). */
 const remembered = 1024;
 const longestMessage = 1024;
+/** How long an event lets more urgent requests go first, in ms. */
+const courtesy = 20;
 
 /** A recorder for a component (`kubelet`, `deployment-controller`), on a host where that means something. */
 export function createRecorder(client: Pick<Client, 'create' | 'patch'>, component: string, host?: string): Recorder {
@@ -81,8 +84,10 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
     event(object, type, reason, message) {
       const reference = 'metadata' in object ? referenceOf(object) : object;
       const text = message.length > longestMessage ? `${message.slice(0, longestMessage - 3)}...` : message;
-      // One after the other, so that a repeat finds the first. An event that cannot be sent is lost, as upstream's are.
-      last = last.then(() => send(reference, type, reason, text)).catch(() => undefined);
+      // One after the other, so that a repeat finds the first, and after what the event tells of, which is urgent.
+      // An event that cannot be sent is lost, as upstream's are.
+      const before = last.then(() => delay(courtesy));
+      last = before.then(() => send(reference, type, reason, text)).catch(() => undefined);
     },
     flush: () => last,
   };

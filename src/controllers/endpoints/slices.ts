@@ -68,7 +68,17 @@ export function decideSlices(
         const next = { ...slice, metadata: metadataFor(slice, labels, service), endpoints };
         if (!isDeepStrictEqual(next, { ...slice, endpoints: slice.endpoints ?? [] })) update.push(next);
       }
-    while (rest.length > 0) create.push(newSlice(service, group, labels, rest.splice(0, mostEndpoints)));
+    while (rest.length > 0) {
+      const endpoints = rest.splice(0, mostEndpoints);
+      // A slice that has become empty, whatever its ports were, is taken over: one write in place of two.
+      const empty = [...left].find((slice) => slice.addressType === group.family && !existingFor(slice, groups));
+      if (empty === undefined) create.push(newSlice(service, group, labels, endpoints));
+      else {
+        left.delete(empty);
+        const ports = group.ports.map((port) => ({ ...port }));
+        update.push({ ...empty, metadata: metadataFor(empty, labels, service), endpoints, ports });
+      }
+    }
     if (group.endpoints.size === 0 && keepsOne === undefined) create.push(newSlice(service, group, labels, []));
   }
   return { create, update, remove: [...left] };
@@ -94,6 +104,14 @@ function groupsOf(service: Stored<Service>, pods: readonly Pod[], nodeOf: (name:
     if (groups.size === before) groups.set(family, { family, ports: [], endpoints: new Map() });
   }
   return [...groups.values()];
+}
+
+/** Whether another group will want the slice. */
+function existingFor(slice: EndpointSlice, groups: readonly Group[]): boolean {
+  return (
+    (slice.endpoints ?? []).length > 0 ||
+    groups.some(({ family, ports }) => family === slice.addressType && samePorts(slice, ports))
+  );
 }
 
 function keyOfEndpoint({ addresses, targetRef }: Endpoint): string {
