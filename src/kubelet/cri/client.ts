@@ -32,12 +32,13 @@ function grpcCodeName(code: number): string {
 }
 
 export const isUnavailable = (error: unknown): boolean =>
-  error instanceof RuntimeError && error.code === grpc.status.UNAVAILABLE;
+  error instanceof RuntimeError &&
+  (error.code === grpc.status.UNAVAILABLE || error.code === grpc.status.DEADLINE_EXCEEDED);
 export const isMissing = (error: unknown): boolean =>
   error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
 
 export interface CallOptions {
-  /** Milliseconds until the call is given up; two minutes where absent. */
+  /** Milliseconds until the call is given up; two minutes where absent, two seconds for what only reads. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -66,6 +67,23 @@ export interface Cri {
   close(): void;
 }
 
+/**
+ * Reading takes the runtime a millisecond. A call that was on its way while the runtime was killed may never be answered,
+ * so it must not be waited for long.
+ */
+const readTimeoutMs = 2000;
+const changeTimeoutMs = 120_000;
+const reads: ReadonlySet<MethodName> = new Set<MethodName>([
+  'ListPodSandbox',
+  'ListContainers',
+  'PodSandboxStatus',
+  'ContainerStatus',
+  'ImageStatus',
+  'ListImages',
+  'Version',
+  'Status',
+]);
+
 const serviceOf = (method: MethodName): string =>
   method in methods['runtime.v1.ImageService'] ? 'runtime.v1.ImageService' : 'runtime.v1.RuntimeService';
 
@@ -91,7 +109,7 @@ export function connectCri(socket: string): Cri {
         (bytes) => decode(output, bytes),
         request,
         new grpc.Metadata(),
-        { deadline: Date.now() + (options.timeoutMs ?? 120_000) },
+        { deadline: Date.now() + (options.timeoutMs ?? (reads.has(method) ? readTimeoutMs : changeTimeoutMs)) },
         (error, response) => {
           options.signal?.removeEventListener('abort', abort);
           if (error !== null) reject(new RuntimeError(method, error.code, error.details));

@@ -103,14 +103,11 @@ export function startRuntimeCache(options: {
     for (const pause of event.type === 'exit' ? exitPauses : [0]) {
       if (stopped || (event.type === 'exit' && hasEnded(pods.get(owner.uid), event.id))) return;
       await new Promise((resolve) => setTimeout(resolve, pause));
-      await refresh(owner);
+      await refresh(owner).catch((error: unknown) => {
+        if (!stopped && !isUnavailable(error))
+          log.warn({ err: error, id: event.id }, 'cannot read the state of a container');
+      });
     }
-  };
-
-  const onEvent = (event: TaskEvent): void => {
-    settle(event).catch((error: unknown) => {
-      if (!isUnavailable(error)) log.warn({ err: error, id: event.id }, 'cannot read the state of a container');
-    });
   };
 
   const relist = async (): Promise<void> => {
@@ -135,11 +132,14 @@ export function startRuntimeCache(options: {
   };
   let retry: NodeJS.Timeout | undefined;
   let late: NodeJS.Timeout[] = [];
-  const following = cri.follow(onEvent, () => {
-    relistLogged();
-    for (const pending of late) clearTimeout(pending);
-    late = latePauses.map((pause) => setTimeout(relistLogged, pause));
-  });
+  const following = cri.follow(
+    (event) => void settle(event),
+    () => {
+      relistLogged();
+      for (const pending of late) clearTimeout(pending);
+      late = latePauses.map((pause) => setTimeout(relistLogged, pause));
+    },
+  );
   const timer = setInterval(relistLogged, options.relistMs ?? relistMs);
 
   return {
