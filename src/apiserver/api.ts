@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../log/log.ts';
 import type { ServiceAddresses } from './admission/service-addresses.ts';
 import type { User } from './auth/authenticate.ts';
+import type { PolicySource } from './auth/authorize.ts';
 import type { Form } from './negotiate.ts';
 import type { Registry } from './registry.ts';
 import type { ResourceRequest } from './request.ts';
@@ -12,6 +13,7 @@ export interface Api {
   readonly storage: Storage;
   readonly registry: Registry;
   readonly addresses: ServiceAddresses;
+  readonly policy: PolicySource;
   readonly log: Log;
   /** The clock; tests put their own here. */
   readonly now: () => Date;

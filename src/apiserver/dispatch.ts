@@ -1,7 +1,6 @@
 // Which part of the server answers a request for a resource.
 import type { Api, Call } from './api.ts';
 import type { Authenticator } from './auth/authenticate.ts';
-import type { PolicySource } from './auth/authorize.ts';
 import type { TokenIssuer } from './auth/tokens.ts';
 import { isTerminating } from './custom-resources.ts';
 import { remove, removeCollection } from './delete.ts';
@@ -24,7 +23,6 @@ export interface Services {
   readonly api: Api;
   readonly watches: Watches;
   readonly authenticator: Authenticator;
-  readonly policy: PolicySource;
   readonly tokens: TokenIssuer;
   readonly issuer: string;
   readonly kubelet: BackendTls;
@@ -38,7 +36,7 @@ export async function dispatch(services: Services, call: Call, upgrade: Upgrade 
   const { group, version, plural, subresource } = call.info;
   const reviewKind = api.registry.review(group, version, plural);
   if (reviewKind !== undefined) {
-    sendJson(call.response, 201, await review(reviewKind, call, services.authenticator, services.policy));
+    sendJson(call.response, 201, await review(reviewKind, call, services.authenticator, api.policy));
     return;
   }
   const kind = api.registry.find(group, version, plural);

@@ -64,6 +64,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     storage,
     registry: new Registry(),
     addresses: new ServiceAddresses(storage, options.serviceCidrs, options.nodePortRange),
+    policy: createPolicySource(storage),
     log,
     now: () => new Date(),
   };
@@ -84,7 +85,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       lookupServiceAccount: (namespace, name) => uidOf(shelves.serviceAccounts, namespace, name),
       lookupPod: (namespace, name) => uidOf(shelves.pods, namespace, name),
     }),
-    policy: createPolicySource(storage),
     tokens: createTokenIssuer({ privateKey, issuer }),
     issuer,
     kubelet: options.kubelet,
@@ -247,7 +247,7 @@ class Handler {
 
   /** As whom the request is done. Throws 403 where that user may not. */
   #allowed(request: IncomingMessage, sender: User, info: RequestInfo, query: URLSearchParams): User {
-    const { policy } = this.#services;
+    const { policy } = this.#services.api;
     const result = impersonate(sender, request.headers, policy);
     if ('invalid' in result) throw badRequest(result.invalid);
     if ('forbidden' in result)

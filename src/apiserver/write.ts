@@ -1,8 +1,10 @@
 // create, update and patch: from the request's body to the store.
 import { randomUUID } from 'node:crypto';
 import type { ManagedFieldsEntry } from '../k8s/types.generated.ts';
+import { checkGrant } from './admission/grants.ts';
 import { awaitServiceAccount } from './admission/pod.ts';
 import { type Api, type Call, timestamp } from './api.ts';
+import type { User } from './auth/authenticate.ts';
 import { checkObject, expectedOf, readObject } from './body.ts';
 import { isFinished } from './delete.ts';
 import { apiVersionOf, type Kind, resourceOf, shelves } from './kinds.ts';
@@ -60,6 +62,8 @@ export interface CreateOptions {
   readonly manager: string;
   /** The fields' owners where the caller knows them (server-side apply). */
   readonly managedFields?: ManagedFieldsEntry[];
+  /** Who writes it; the server itself where absent. */
+  readonly user?: User;
 }
 
 /** Creates an object whose fields are checked. Throws what admission and validation have against it. */
@@ -77,6 +81,7 @@ export function createObject(
   freshMetadata(object, api.now());
   delete metadata.managedFields;
   prepareCreate(api, kind, object);
+  if (options.user !== undefined) checkGrant(api.policy, options.user, kind, object, undefined);
   const name = metadata.name ?? '';
   if (api.storage.get(kind.storage, metadata.namespace ?? '', name) !== undefined)
     throw alreadyExists(resourceOf(kind), name);
@@ -104,6 +109,8 @@ export interface Update {
   readonly change: (old: ApiObject) => ApiObject;
   /** Whether `change` has set managedFields itself (server-side apply). */
   readonly ownsFields?: boolean;
+  /** Who writes it; the server itself where absent. */
+  readonly user?: User;
 }
 
 /** Replaces an object. Returns the stored state: the present one where nothing changes. */
@@ -116,6 +123,7 @@ export function updateObject(api: Api, kind: Kind, namespace: string, name: stri
   keepSystemFields(object, old, update.ownsFields === true);
   prepareUpdate(api, kind, object, old, update.subresource);
   checkFinalizers(kind, object, old);
+  if (update.user !== undefined) checkGrant(api.policy, update.user, kind, object, old);
   if (update.ownsFields !== true) {
     const subresource = update.subresource === '' ? {} : { subresource: update.subresource };
     setManagedFields(
@@ -194,7 +202,7 @@ export async function create(api: Api, kind: Kind, call: Call): Promise<ApiObjec
   const options = writeOptions(call);
   const object = readObject(expectedOf(kind), call, await readBody(call.request), options);
   if (kind.storage === shelves.pods) await awaitServiceAccount(object, call.info.namespace, api.storage);
-  return createObject(api, kind, object, call.info.namespace, options);
+  return createObject(api, kind, object, call.info.namespace, { ...options, user: call.user });
 }
 
 /** PUT, of the object or of its status or finalizers. */
@@ -202,7 +210,7 @@ export async function update(api: Api, kind: Kind, call: Call): Promise<ApiObjec
   const { namespace, name, subresource } = call.info;
   const options = writeOptions(call);
   const object = readObject(expectedOf(kind), call, await readBody(call.request), options);
-  return updateObject(api, kind, namespace, name, { ...options, subresource, change: () => object });
+  return updateObject(api, kind, namespace, name, { ...options, user: call.user, subresource, change: () => object });
 }
 
 const patchTypes: Readonly<Record<string, 'json' | 'merge' | 'strategic' | 'apply'>> = {
@@ -244,7 +252,10 @@ export async function patch(api: Api, kind: Kind, call: Call): Promise<{ object:
     if (!isFields(patched)) throw badRequest('the patched object is not an object');
     return checkObject(expectedOf(kind), patched, call, options);
   };
-  return { object: updateObject(api, kind, namespace, name, { ...options, subresource, change }), created: false };
+  return {
+    object: updateObject(api, kind, namespace, name, { ...options, user: call.user, subresource, change }),
+    created: false,
+  };
 }
 
 function apply(
@@ -296,8 +307,11 @@ function apply(
       );
     const merged = merge(undefined);
     const managedFields = merged.metadata.managedFields ?? [];
-    return { object: createObject(api, kind, merged, namespace, { ...options, managedFields }), created: true };
+    return {
+      object: createObject(api, kind, merged, namespace, { ...options, user: call.user, managedFields }),
+      created: true,
+    };
   }
-  const update: Update = { ...options, subresource, change: merge, ownsFields: true };
+  const update: Update = { ...options, user: call.user, subresource, change: merge, ownsFields: true };
   return { object: updateObject(api, kind, namespace, name, update), created: false };
 }

@@ -55,6 +55,39 @@ test('a token of a ServiceAccount is an identity', async () => {
   assert.equal((await lab.send('GET', maps, { as: 'anonymous', headers })).code, 403);
 });
 
+test('nobody grants more rights than they have', async () => {
+  const rbac = '/apis/rbac.authorization.k8s.io/v1';
+  const rule = (resources: string[], verbs: string[], apiGroups = ['']) => ({ apiGroups, resources, verbs });
+  const rules = [
+    rule(['configmaps'], ['get']),
+    rule(['roles', 'rolebindings'], ['create', 'update'], ['rbac.authorization.k8s.io']),
+  ];
+  await lab.send('POST', `${rbac}/clusterroles`, { body: { metadata: { name: 'granter' }, rules } });
+  await lab.send('POST', `${rbac}/clusterrolebindings`, {
+    body: {
+      metadata: { name: 'granter' },
+      subjects: [{ kind: 'User', name: 'alice', apiGroup: 'rbac.authorization.k8s.io' }],
+      roleRef: { kind: 'ClusterRole', name: 'granter', apiGroup: 'rbac.authorization.k8s.io' },
+    },
+  });
+  const roles = `${rbac}/namespaces/default/roles`;
+  const headers = { 'impersonate-user': 'alice' };
+  const within = [rule(['configmaps'], ['get'])];
+  const granted = await lab.send('POST', roles, { headers, body: { metadata: { name: 'less' }, rules: within } });
+  assert.equal(granted.code, 201, granted.text);
+  const beyond = [rule(['secrets'], ['get'])];
+  const refused = await lab.send('POST', roles, { headers, body: { metadata: { name: 'more' }, rules: beyond } });
+  assert.equal(refused.code, 403);
+  assert.match(String(refused.body['message']), /attempting to grant RBAC permissions not currently held/);
+  const binding = {
+    metadata: { name: 'all' },
+    subjects: [{ kind: 'User', name: 'alice', apiGroup: 'rbac.authorization.k8s.io' }],
+    roleRef: { kind: 'ClusterRole', name: 'cluster-admin', apiGroup: 'rbac.authorization.k8s.io' },
+  };
+  const bound = await lab.send('POST', `${rbac}/namespaces/default/rolebindings`, { headers, body: binding });
+  assert.equal(bound.code, 403);
+});
+
 test('an object gets its uid, time and revision; a second one of the name is refused', async () => {
   const first = await createMap('once');
   assert.equal(first.code, 201);
