@@ -25,6 +25,8 @@ export interface ProcessPlan {
 
 /** Restarts begin at once; a process that keeps dying is given longer and longer pauses. */
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
+/** When to look again whether a process that has dropped its connection lives. */
+const suspicionMs = [5, 50, 250, 1000];
 const largestLog = 4 * 1024 * 1024;
 
 export class Supervised {
@@ -62,7 +64,20 @@ export class Supervised {
     if (this.plan.socket !== undefined) this.#watchSocket(this.plan.socket);
   }
 
-  /** To be called when there is reason to think that the process has ended. */
+  /**
+   * To be called when a connection to the process has dropped: the process has ended, or is about to (the kernel closes
+   * its sockets a little before), or it goes on.
+   */
+  lost(): void {
+    this.check();
+    const watched = this.#current;
+    for (const ms of suspicionMs)
+      setTimeout(() => {
+        if (this.#current === watched) this.check();
+      }, ms);
+  }
+
+  /** Starts the process anew if it has ended. */
   check(): void {
     if (this.#stopped || this.#timer !== undefined || this.pid !== undefined) return;
     const lived = Date.now() - this.#startedAt;
@@ -126,10 +141,12 @@ export class Supervised {
     const socket = connect(path);
     socket.on('error', () => {});
     socket.on('close', () => {
-      if (this.#stopped || this.#current !== watched || watched === undefined) return;
-      if (!isAlive(watched)) return this.check();
+      if (this.#stopped || this.#current !== watched) return;
+      this.lost();
       // A server may end connections that say nothing; and it may not listen yet.
-      setTimeout(() => this.#watchSocket(path), 1000);
+      setTimeout(() => {
+        if (!this.#stopped && this.#current === watched && this.pid !== undefined) this.#watchSocket(path);
+      }, 1000);
     });
     socket.resume();
   }

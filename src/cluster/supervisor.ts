@@ -101,7 +101,7 @@ class Supervisor {
         nodePorts: this.#nodePorts(),
       }),
       follow: (listener) => this.#progress.follow(listener),
-      lost: (name) => this.#processes.get(name)?.check(),
+      lost: (name) => this.#processes.get(name)?.lost(),
     });
     rmSync(this.#layout.supervisorSocket, { force: true });
     await listening(server, { path: this.#layout.supervisorSocket });
