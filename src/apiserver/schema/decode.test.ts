@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { decodeBody } from './decode.ts';
 import { StatusError } from './errors.ts';
 
@@ -140,6 +141,25 @@ describe('protobuf bodies', () => {
       gracePeriodSeconds: 0,
       propagationPolicy: 'Foreground',
     });
+  });
+
+  it('no change of a byte makes it fail otherwise than with a 400', () => {
+    const whole = Buffer.from(deployment, 'base64');
+    fc.assert(
+      fc.property(
+        fc.nat(whole.length - 1),
+        fc.nat(255),
+        fc.nat(whole.length - 1),
+        fc.nat(255),
+        (at, byte, other, second) => {
+          const broken = Buffer.from(whole);
+          broken[at] = byte;
+          broken[other] = second;
+          assert.ok([200, 400].includes(status(() => decode(broken.toString('base64')))));
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   it('what is cut off or no protobuf at all is a 400, at every length', () => {
