@@ -212,11 +212,6 @@ export function unprocessable(message: string): StatusError {
   return failure(422, 'Invalid', message, {});
 }
 
-/** 429: try again after some seconds. */
-export function tooManyRequests(message: string, retryAfterSeconds: number): StatusError {
-  return failure(429, 'TooManyRequests', message, { retryAfterSeconds });
-}
-
 /** 500: a fault of the server. */
 export function internal(message: string): StatusError {
   return failure(500, 'InternalError', `Internal error occurred: ${message}`, { causes: [{ message }] });

@@ -24,12 +24,6 @@ export function checkFields(object: Fields, schema: KindSchema): FieldCheck {
   return { unknown: check.unknown, typeErrors: check.typeErrors, pruned };
 }
 
-/** The message of a 400 for type errors and, in strict mode, unknown or duplicate fields. */
-export function decodingError(kind: string, version: string, messages: readonly string[], strict: boolean): string {
-  const text = messages.join(', ');
-  return `${kind} in version "${version}" cannot be handled as a ${kind}: ${strict ? 'strict decoding error: ' : ''}${text}`;
-}
-
 interface Place {
   /** With indexes: `spec.containers[0].image`. */
   readonly path: string;
