@@ -1,6 +1,6 @@
 // Keeps the served kinds in step with the stored CustomResourceDefinitions, and deletes the objects of a deleted one.
 import type { CustomResourceDefinition } from '../k8s/types.generated.ts';
-import { type Api, timestamp } from './api.ts';
+import type { Api } from './api.ts';
 import { cleanupFinalizer, kindsOf } from './definitions.ts';
 import { deleteObject } from './delete.ts';
 import { shelves } from './kinds.ts';
@@ -60,20 +60,4 @@ function finish(api: Api, stored: ApiObject): void {
 /** Whether new objects of a CRD are refused because it is being deleted. */
 export function isTerminating(api: Api, definition: string): boolean {
   return api.storage.get(shelves.definitions, '', definition)?.metadata.deletionTimestamp !== undefined;
-}
-
-/** Forgets history and old events from time to time. Returns the end of it. */
-export function keepTidy(api: Api): () => void {
-  const every = 5 * 60_000;
-  let before = api.storage.revision;
-  const timer = setInterval(() => {
-    const oldest = timestamp(new Date(api.now().getTime() - 3600_000));
-    for (const { metadata } of api.storage.list(shelves.events)) {
-      const last = metadata.managedFields?.at(-1)?.time ?? metadata.creationTimestamp ?? '';
-      if (last < oldest) api.storage.delete(shelves.events, metadata.namespace ?? '', metadata.name ?? '');
-    }
-    api.storage.compact(before);
-    before = api.storage.revision;
-  }, every).unref();
-  return () => clearInterval(timer);
 }

@@ -35,9 +35,6 @@ function answerOf(kind: Kind, subresource: Subresource): Api {
   return subresources[subresource].answer ?? own;
 }
 
-/** The verbs of the resource itself. */
-export const verbsOf = (_kind: Kind): readonly string[] => verbs;
-
 /** `/api`: the versions of the core group. */
 export const coreVersions = (): unknown => ({
   kind: 'APIVersions',
@@ -93,7 +90,7 @@ function plainResources(kind: Kind): object[] {
     singularName: singular,
     namespaced,
     kind: kind.kind,
-    verbs: verbsOf(kind),
+    verbs,
     ...(shortNames.length === 0 ? {} : { shortNames }),
     ...(categories.length === 0 ? {} : { categories }),
   };
@@ -158,7 +155,7 @@ function aggregatedResource(kind: Kind): object {
     responseKind: { group: kind.group, version: kind.version, kind: kind.kind },
     scope: kind.namespaced ? 'Namespaced' : 'Cluster',
     singularResource: kind.singular,
-    verbs: verbsOf(kind),
+    verbs,
     ...(shortNames.length === 0 ? {} : { shortNames }),
     ...(categories.length === 0 ? {} : { categories }),
     ...(kind.subresources.length === 0

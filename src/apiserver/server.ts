@@ -15,7 +15,7 @@ import { type Attributes, authorize, forbiddenMessage } from './auth/authorize.t
 import { impersonate } from './auth/impersonate.ts';
 import { createTokenIssuer } from './auth/tokens.ts';
 import { bootstrap } from './bootstrap.ts';
-import { followDefinitions, keepTidy } from './custom-resources.ts';
+import { followDefinitions } from './custom-resources.ts';
 import { dispatch, type Services } from './dispatch.ts';
 import { Documents } from './documents/documents.ts';
 import { shelves } from './kinds.ts';
@@ -27,6 +27,7 @@ import { sendStatus, statusOf } from './respond.ts';
 import { badRequest, forbidden, StatusError, unauthorized } from './schema/errors.ts';
 import { Storage } from './storage.ts';
 import { isStream, type Upgrade } from './subresources/streams.ts';
+import { keepTidy } from './tidy.ts';
 import { Watches } from './watch.ts';
 
 export interface ApiServerOptions {
