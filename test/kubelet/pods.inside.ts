@@ -48,7 +48,12 @@ test('a pod becomes Running and Ready with an address, its sandbox is seen first
   assert.equal(pod.status?.containerStatuses?.[0]?.restartCount, 0);
   assert.equal(pod.status?.qosClass, 'BestEffort');
   assert.equal(await logOf('plain', 'main'), 'hello\n');
-  const reasons = (await eventsOf(machine.client, pod)).map((text) => text.split(':')[0]);
+  // Events are written after the status, one by one.
+  let reasons: (string | undefined)[] = [];
+  for (let i = 0; i < 100 && reasons.length < 3; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    reasons = (await eventsOf(machine.client, pod)).map((text) => text.split(':')[0]);
+  }
   assert.deepEqual(reasons, ['Pulled', 'Created', 'Started']);
 });
 
