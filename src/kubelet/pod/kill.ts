@@ -7,8 +7,9 @@ import type { NodeContext } from './node-context.ts';
 import { referenceTo } from './reference.ts';
 import { allContainers, isSidecar, type PodRuntime, type RuntimeContainer, readySandbox } from './runtime-status.ts';
 
-/** Even a hook that used up the grace period leaves a container this long for SIGTERM. */
-const minGraceSeconds = 2;
+/** Even a hook that used up the grace period leaves a container this long for SIGTERM; without a hook it is a second. */
+const minAfterHookSeconds = 2;
+const minGraceSeconds = 1;
 
 /** When the processes of a pod must have ended; the user may bring it forward while it runs. */
 export interface Deadline {
@@ -30,9 +31,13 @@ export async function killContainer(
 ): Promise<void> {
   node.recorder.event(referenceTo(pod, container.name), 'Normal', 'Killing', message);
   const spec = allContainers(pod).find(({ name }) => name === container.name);
-  if (spec?.lifecycle?.preStop !== undefined && container.state === 'running')
-    await preStop(node, pod, spec, container, deadline);
-  await stopContainer(node, container.id, Math.max(secondsLeft(deadline), minGraceSeconds));
+  const hook = spec?.lifecycle?.preStop !== undefined && container.state === 'running';
+  if (hook) await preStop(node, pod, spec, container, deadline);
+  await stopContainer(
+    node,
+    container.id,
+    Math.max(secondsLeft(deadline), hook ? minAfterHookSeconds : minGraceSeconds),
+  );
 }
 
 /** SIGTERM now and SIGKILL after the timeout; a container that is gone already is no error. */
