@@ -7,6 +7,7 @@ import type { Controller } from './controller.ts';
 import { runDaemonSets } from './daemonset/controller.ts';
 import { runDeployments } from './deployment/controller.ts';
 import { runEndpointSlices, runEndpoints } from './endpoints/controllers.ts';
+import { runEndpointsMirror } from './endpoints/mirror.ts';
 import { runGarbageCollector } from './garbage-collector/controller.ts';
 import { runJobs } from './job/controller.ts';
 import { runNamespaces } from './namespace.ts';
@@ -43,6 +44,7 @@ export async function startControllers(options: ControllersOptions): Promise<{ s
     runJobs(context),
     runEndpointSlices(context),
     runEndpoints(context),
+    runEndpointsMirror(context),
     runNamespaces(context),
     runGarbageCollector(context),
   ];
