@@ -10,7 +10,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkServerIdentity, createSecureContext, type SecureContext } from 'node:tls';
+import { type ConnectionOptions, checkServerIdentity, createSecureContext } from 'node:tls';
 import { ApiError } from './client.ts';
 import type { Status } from './types.generated.ts';
 
@@ -59,8 +59,17 @@ export function createTransport(options: ConnectOptions): Transport {
   const url = new URL(options.server);
   const secure = url.protocol === 'https:';
   const host = url.hostname.replace(/^\[|\]$/g, '');
+  // What concerns TLS belongs to the agent: given with a request, Node makes a new connection for each.
+  const tls: ConnectionOptions = secure
+    ? {
+        secureContext: createSecureContext({ ca: options.ca, cert: options.cert, key: options.key }),
+        servername: isIP(host) === 0 ? host : '',
+        checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
+          checkServerIdentity(host, certificate),
+      }
+    : {};
   const agentWith = (more: AgentOptions): HttpAgent => {
-    const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, ...more };
+    const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, ...tls, ...more };
     return secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   };
   // A TLS handshake costs more than most requests: few connections that are kept, and watches on their own.
@@ -68,15 +77,8 @@ export function createTransport(options: ConnectOptions): Transport {
   const ended = new AbortController();
   const token = tokenSource(options);
   const base = url.pathname.replace(/\/$/, '');
-  const common: RequestOptions & { servername?: string; secureContext?: SecureContext } = {
-    ...(options.socketPath === undefined ? { host, port: url.port } : { socketPath: options.socketPath }),
-    ...(secure && {
-      secureContext: createSecureContext({ ca: options.ca, cert: options.cert, key: options.key }),
-      servername: isIP(host) === 0 ? host : '',
-      checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
-        checkServerIdentity(host, certificate),
-    }),
-  };
+  const common: RequestOptions =
+    options.socketPath === undefined ? { host, port: url.port } : { socketPath: options.socketPath };
 
   const once = (exchange: Exchange): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {

@@ -6,9 +6,9 @@ import { apply, cluster, kubectl, onNode, run, until, weft } from './tools.ts';
 /** A web server whose answer is the address from which it was asked, and its own name. */
 const echo = [
   'mkdir -p /www/cgi-bin',
-  "printf '#!/bin/sh\\necho\\necho $REMOTE_ADDR $HOSTNAME\\n' > /www/cgi-bin/peer",
+  'printf \'#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\n$REMOTE_ADDR $HOSTNAME\\\\n"\\n\' > /www/cgi-bin/peer',
   'chmod +x /www/cgi-bin/peer',
-  'exec httpd -f -p 8080 -h /www',
+  'exec httpd -f -p 0.0.0.0:8080 -h /www',
 ].join(' && ');
 
 export const echoDeployment = (name: string, replicas: number): string =>
@@ -59,7 +59,7 @@ async function echoPods(): Promise<{ name: string; node: string; ip: string }[]>
 }
 
 const fromPod = async (pod: string, url: string): Promise<string> =>
-  (await kubectl('exec', pod, '--', 'wget', '-T', '5', '-qO-', url)).trim();
+  (await kubectl('exec', pod, '--', 'wget', '-qO-', url)).trim();
 
 export function networkTests(): void {
   test("replicas spread over the nodes, and each pod has an address of its node's range", async () => {
@@ -98,7 +98,7 @@ export function networkTests(): void {
         node.spec.podCIDR.replace(/\.0\/24$/, '.1'),
       ];
       for (const pod of pods) {
-        const peer = await onNode(name, 'busybox', 'wget', '-T', '5', '-qO-', `http://${pod.ip}:8080/cgi-bin/peer`);
+        const peer = await onNode(name, 'busybox', 'wget', '-qO-', `http://${pod.ip}:8080/cgi-bin/peer`);
         assert.ok(own.includes(peer.split(' ')[0]), `${pod.name} sees ${node.metadata.name} as ${peer}`);
       }
     }
@@ -160,8 +160,7 @@ export function networkTests(): void {
     for (const address of nodes.split(' ')) {
       await until(
         `the NodePort on ${address}`,
-        async () =>
-          (await onNode('worker', 'busybox', 'wget', '-T', '5', '-qO-', `http://${address}:30181/cgi-bin/peer`)) !== '',
+        async () => (await onNode('worker', 'busybox', 'wget', '-qO-', `http://${address}:30181/cgi-bin/peer`)) !== '',
         10,
       );
     }

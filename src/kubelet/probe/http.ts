@@ -58,7 +58,8 @@ function requestOnce(
 ): Promise<{ status: number; location?: string | undefined; body: string }> {
   const text = `Get "${url.href}"`;
   return new Promise((resolve, reject) => {
-    const options = { headers, agent: false as const, method: 'GET' };
+    // As forgiving as Go's client, by which servers have been probed so far: a bare line feed ends a header line.
+    const options = { headers, agent: false as const, method: 'GET', insecureHTTPParser: true };
     // The certificate of a pod is not for the node to judge.
     const request =
       url.protocol === 'https:'
