@@ -13,7 +13,6 @@ import {
 } from '../cluster/kubeconfig.ts';
 import { type ClusterLayout, layoutOf } from '../cluster/layout.ts';
 import { takeLock } from '../cluster/lock.ts';
-import { removeCluster } from '../cluster/remove.ts';
 import {
   type ClusterSettings,
   checkName,
@@ -130,9 +129,4 @@ async function addAccess(layout: ClusterLayout, kubeconfig: string): Promise<voi
     key,
   };
   changeKubeconfig(kubeconfig, (text) => mergeKubeconfig(text, access));
-}
-
-/** Removes what a failed start has left. */
-export function discard(name: string): void {
-  removeCluster(name, () => {});
 }
