@@ -179,16 +179,7 @@ export function networkTests(): void {
     await until(
       'no endpoints',
       async () => {
-        const { code, stderr } = await run('kubectl', [
-          'exec',
-          client,
-          '--',
-          'wget',
-          '-T',
-          '5',
-          '-qO-',
-          'http://echo/',
-        ]);
+        const { code, stderr } = await run('kubectl', ['exec', client, '--', 'wget', '-qO-', 'http://echo/']);
         return code !== 0 && /refused/i.test(stderr);
       },
       30,

@@ -69,8 +69,9 @@ export function podTests(): void {
   });
 
   test('two containers of one pod on the same port: the second fails, and describe and logs --previous show why', async () => {
-    const server = (name: string): object => sh(name, 'exec nc -lk -p 8082 -e true');
-    await applyPod('clash', { containers: [server('one'), sh('two', 'sleep 1; exec httpd -f -v -p 8082')] });
+    await applyPod('clash', {
+      containers: [sh('one', 'exec httpd -f -p 8082'), sh('two', 'sleep 1; exec httpd -f -p 8082')],
+    });
     await until('the restart', async () => {
       const count = await kubectl(
         'get',

@@ -60,7 +60,7 @@ export function streamingTests(): void {
           .map(([key, value]) => `${key}=${value}`)
           .join(' ')} kubectl exec -it talk -c main -- sh`,
       );
-      await shell.see(/# $/);
+      await shell.see(/# /);
       shell.type('test -t 0 && echo it is a terminal');
       await shell.see(/\nit is a terminal/);
       shell.type('exit 3');
