@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { takeLock } from '../cluster/lock.ts';
 import { isThere, removeCluster } from '../cluster/remove.ts';
 import { checkName, defaultName } from '../cluster/settings.ts';
-import { clusterNames } from '../cluster/stored-settings.ts';
+import { clusterNames, otherHome } from '../cluster/stored-settings.ts';
 import { nameOption } from './options.ts';
 import { print, Steps } from './output.ts';
 
@@ -25,6 +25,11 @@ async function down(name: string): Promise<void> {
     print(`There is no cluster '${name}'; nothing to remove.`);
     return;
   }
+  const elsewhere = otherHome(name);
+  if (elsewhere !== undefined)
+    throw new Error(
+      `the cluster '${name}' is of another home; remove it by WEFT_HOME=${elsewhere} ./weft down --name ${name}`,
+    );
   const lock = await takeLock(`command/${name}`);
   if (lock === undefined)
     throw new Error(`another './weft up' or './weft down' works on the cluster '${name}': wait for it`);

@@ -11,7 +11,7 @@ import { supervisorCommand, supervisorLog } from './programs.ts';
 import type { ProgressEvent } from './progress.ts';
 import { rememberNamedNetnsFolder } from './remove.ts';
 import { type ClusterSettings, SettingsError } from './settings.ts';
-import { writeSettings } from './stored-settings.ts';
+import { otherHome, writeHome, writeSettings } from './stored-settings.ts';
 import { askSupervisor, followProgress } from './supervisor-socket.ts';
 
 /** Whether the cluster of that layout runs and has come up. */
@@ -22,6 +22,11 @@ export async function isRunning(layout: ClusterLayout): Promise<boolean> {
 /** Refuses, before anything is made, what would fail on this machine. */
 export async function checkMachine(settings: ClusterSettings, layout: ClusterLayout): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error('Weft makes network namespaces and must be run as root: try sudo');
+  const elsewhere = otherHome(settings.name);
+  if (elsewhere !== undefined)
+    throw new SettingsError(
+      `--name ${settings.name}: a cluster of that name runs with WEFT_HOME=${elsewhere}; choose another`,
+    );
   for (const name of [layout.underlayNetns, ...layout.nodes.map((node) => node.name)])
     if (existsSync(join('/run/netns', name)) && !existsSync(layout.state))
       throw new Error(
@@ -85,6 +90,7 @@ function prepareFolders(settings: ClusterSettings, layout: ClusterLayout): void 
     mountFilesystem('tmpfs', layout.run, { type: 'tmpfs', data: 'mode=0700' });
     setPropagation(layout.run, 'private');
   }
+  writeHome(layout.name);
   rmSync(layout.stopping, { force: true });
 }
 

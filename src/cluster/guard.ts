@@ -11,6 +11,7 @@ export const hostNamespaceFds = { mnt: 3, net: 4, uts: 5 } as const;
 
 /** How long a new supervisor is waited for before the next is started; they agree on one by a lock. */
 const patienceMs = 1500;
+const retryMs = 50;
 
 /**
  * Keeps a connection to the supervisor. When it drops, another supervisor is started in the host's namespaces, unless
@@ -20,6 +21,7 @@ export function guardSupervisor(layout: ClusterLayout, name: string, log: Log): 
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let connected = false;
+  let lastStart = Number.NEGATIVE_INFINITY;
   const again = (ms: number): void => {
     if (!stopped) timer = setTimeout(attempt, ms);
   };
@@ -36,9 +38,12 @@ export function guardSupervisor(layout: ClusterLayout, name: string, log: Log): 
       // Just lost: it may be a new one's first moment. Not reachable: it is gone.
       if (connected) return again(Math.floor(Math.random() * 50));
       if (existsSync(layout.stopping) || !existsSync(layout.settingsFile)) return again(patienceMs);
-      log.warn('the supervisor is gone: starting another');
-      startSupervisor(layout);
-      again(patienceMs);
+      if (performance.now() - lastStart > patienceMs) {
+        log.warn('the supervisor is gone: starting another');
+        startSupervisor(layout);
+        lastStart = performance.now();
+      }
+      again(retryMs);
     });
     socket.resume();
     socket.unref();

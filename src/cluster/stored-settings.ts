@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asCidr, parsePort } from '../net/address.ts';
 import { writeWhole } from './identities.ts';
-import { clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
+import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
 import type { ClusterSettings } from './settings.ts';
 
 export function writeSettings(settings: ClusterSettings): void {
@@ -38,11 +38,27 @@ export function readSettings(name: string): ClusterSettings | undefined {
   }
 }
 
-/** The names of all clusters that have left something: in the state folder, or running. */
+/** The names of all clusters of this home that have left something: in the state folder, or running. */
 export function clusterNames(): string[] {
   const list = (folder: string): string[] =>
     existsSync(folder)
       ? readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
       : [];
-  return [...new Set([...list(weftHome()), ...list(runRoot)])].sort();
+  const running = list(runRoot).filter((name) => otherHome(name) === undefined);
+  return [...new Set([...list(weftHome()), ...running])].sort();
+}
+
+/** Notes in the run folder of a cluster where its state is: all homes of the machine share the names. */
+export function writeHome(name: string): void {
+  writeWhole(join(clusterRun(name), 'home'), weftHome());
+}
+
+/** The home of a running cluster where it is another one than this process's. */
+export function otherHome(name: string): string | undefined {
+  try {
+    const home = readFileSync(join(clusterRun(name), 'home'), 'utf8');
+    return home === weftHome() ? undefined : home;
+  } catch {
+    return undefined;
+  }
 }

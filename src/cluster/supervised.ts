@@ -27,6 +27,8 @@ export interface ProcessPlan {
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
 /** When to look again whether a process that has dropped its connection lives. */
 const suspicionMs = [5, 50, 250, 1000];
+/** How often to look at a process that has not connected yet; it takes a moment only. */
+const connectionMs = 200;
 const largestLog = 4 * 1024 * 1024;
 
 export class Supervised {
@@ -39,6 +41,7 @@ export class Supervised {
   #pause = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #isConnected = false;
 
   /** `folder` holds the process files of the cluster. */
   constructor(plan: ProcessPlan, folder: string, log: Log) {
@@ -62,6 +65,21 @@ export class Supervised {
     this.#startedAt = Date.now();
     this.#log.info({ pid: running.pid }, 'goes on');
     if (this.plan.socket !== undefined) this.#watchSocket(this.plan.socket);
+    else this.#awaitConnection(running);
+  }
+
+  /** To be called when the process has connected to the supervisor: the end of that connection tells of its own. */
+  connected(): void {
+    this.#isConnected = true;
+  }
+
+  /** Until a process that was taken over has found the new supervisor, nothing but looking tells whether it lives. */
+  #awaitConnection(watched: ProcessIdentity): void {
+    setTimeout(() => {
+      if (this.#stopped || this.#isConnected || this.#current !== watched) return;
+      this.check();
+      this.#awaitConnection(watched);
+    }, connectionMs);
   }
 
   /**

@@ -24,6 +24,8 @@ export interface NodePortForward {
 export interface SupervisorDuties {
   status(): SupervisorStatus;
   follow(listener: (event: ProgressEvent) => void): () => void;
+  /** A process of the cluster has connected. */
+  connected(name: string): void;
   /** A process of the cluster has gone away. */
   lost(name: string): void;
 }
@@ -51,6 +53,7 @@ function answer(socket: Socket, line: string, duties: SupervisorDuties): void {
     socket.on('close', duties.follow(send));
   } else if (request.type === 'guard' && typeof request.name === 'string') {
     const { name } = request;
+    duties.connected(name);
     socket.on('close', () => duties.lost(name));
   } else {
     socket.destroy();

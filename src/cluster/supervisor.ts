@@ -50,6 +50,8 @@ class Supervisor {
   readonly #log: Log;
   readonly #progress = new Progress();
   readonly #processes = new Map<string, Supervised>();
+  /** The processes that hold a connection; they may be faster than this one's own start. */
+  readonly #connected = new Set<string>();
   readonly #servers: Server[] = [];
   readonly #ended = new AbortController();
   readonly #hostNamespaces = ['mnt', 'net', 'uts'].map((kind) => openSync(`/proc/self/ns/${kind}`, 'r'));
@@ -101,7 +103,14 @@ class Supervisor {
         nodePorts: this.#nodePorts(),
       }),
       follow: (listener) => this.#progress.follow(listener),
-      lost: (name) => this.#processes.get(name)?.lost(),
+      connected: (name) => {
+        this.#connected.add(name);
+        this.#processes.get(name)?.connected();
+      },
+      lost: (name) => {
+        this.#connected.delete(name);
+        this.#processes.get(name)?.lost();
+      },
     });
     rmSync(this.#layout.supervisorSocket, { force: true });
     await listening(server, { path: this.#layout.supervisorSocket });
@@ -218,6 +227,7 @@ class Supervisor {
     const supervised = new Supervised(plan, this.#layout.pids, this.#log);
     this.#processes.set(plan.name, supervised);
     supervised.start();
+    if (this.#connected.has(plan.name)) supervised.connected();
   }
 
   #inNode(node: NodeLayout, command: readonly string[]): string[] {

@@ -176,6 +176,22 @@ test('down removes what a broken up has left', async () => {
   assert.deepEqual(leftovers(name, machine), []);
 });
 
+test('a home knows its own clusters only: down --all leaves those of another alone', async () => {
+  const other = new Machine();
+  try {
+    await machine.must('up', '--name', name, '--nodes', '1');
+    await other.must('down', '--all');
+    const refused = await other.weft('down', '--name', name);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, new RegExp(`WEFT_HOME=${machine.state} `));
+    assert.equal((await other.weft('up', '--name', name)).code, 2);
+    assert.equal((await machine.status(name)).state, 'ready');
+  } finally {
+    rmSync(other.home, { recursive: true, force: true });
+    await machine.must('down', '--name', name);
+  }
+});
+
 test('three clusters run side by side', async () => {
   const names = ['wtc1', 'wtc2', 'wtc3'];
   try {
