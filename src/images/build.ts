@@ -103,7 +103,8 @@ async function filesLayer(files: readonly RecipeFile[], store: ImageStore): Prom
     for (const file of files) {
       const target = join(root, file.path);
       await mkdir(dirname(target), { recursive: true, mode: 0o755 });
-      await writeFile(target, await contentOf(file), { mode: file.mode ?? 0o644 });
+      if ('link' in file) await symlink(file.link, target);
+      else await writeFile(target, await contentOf(file), { mode: file.mode ?? 0o644 });
     }
     await archive(root, join(folder, 'layer.tar'));
     return await store.addFile(join(folder, 'layer.tar'), layerType);
@@ -113,6 +114,7 @@ async function filesLayer(files: readonly RecipeFile[], store: ImageStore): Prom
 }
 
 async function contentOf(file: RecipeFile): Promise<string | Buffer> {
+  if ('link' in file) return file.link;
   return 'text' in file ? file.text : await readFile(join(projectRoot, file.from));
 }
 

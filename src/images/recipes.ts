@@ -9,10 +9,14 @@ export interface ImageConfig {
   readonly ExposedPorts?: Readonly<Record<string, object>>;
 }
 
-/** A file that a recipe adds: text of its own, or a copy of a file of the project (a path from its root). */
+/**
+ * A file that a recipe adds: text of its own, a copy of a file of the project (a path from its root), or a symbolic link
+ * (what Debian's alternatives would have made where packages are only unpacked).
+ */
 export type RecipeFile = { readonly path: string; readonly mode?: number } & (
   | { readonly text: string }
   | { readonly from: string }
+  | { readonly link: string }
 );
 
 export interface Recipe {
@@ -72,7 +76,7 @@ export const recipes: readonly Recipe[] = [
   },
   {
     name: 'weft.local/tools:1',
-    summary: 'curl, dig, ip, iperf3, tcpdump, nc, ping, ss, traceroute',
+    summary: 'a shell, curl, dig, ip, iperf3, tcpdump, nc, ping, ss, nft, traceroute',
     root: {
       type: 'debian',
       configured: false,
@@ -100,7 +104,9 @@ export const recipes: readonly Recipe[] = [
           'jq',
           'conntrack',
           'nftables',
+          'socat',
         ],
+        ...['hostname', 'mawk', 'libc-bin', 'debianutils'],
       ],
     },
     files: [
@@ -110,6 +116,11 @@ export const recipes: readonly Recipe[] = [
       },
       { path: '/etc/group', text: 'root:x:0:\ntcpdump:x:101:\nnogroup:x:65534:\n' },
       { path: '/etc/nsswitch.conf', text: 'passwd: files\ngroup: files\nhosts: files dns\n' },
+      { path: '/bin/sh', link: 'bash' },
+      { path: '/bin/nc', link: 'nc.openbsd' },
+      { path: '/usr/bin/awk', link: 'mawk' },
+      { path: '/usr/bin/which', link: 'which.debianutils' },
+      { path: '/usr/bin/traceroute', link: 'traceroute.db' },
     ],
     config: { Cmd: ['bash'], Env: [path] },
   },
