@@ -1,6 +1,6 @@
 // The command line: ./weft COMMAND. Exits 0 on success, 1 on failure with one line, 2 on wrong usage.
 import { Command, CommanderError } from 'commander';
-import { SettingsError } from '../cluster/settings.ts';
+import { SettingsError } from '../cluster/settings-error.ts';
 import { demoCommand } from './demo.ts';
 import { downCommand } from './down.ts';
 import { imageCommand } from './image.ts';

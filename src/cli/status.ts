@@ -30,7 +30,7 @@ function printStatus(status: ClusterStatus, blankBefore: boolean): void {
   print('');
   printTable([
     ['NODE', 'ADDRESS', 'PODS', 'STATE'],
-    ...status.nodes.map((node) => [node.name, node.address, node.podCidrs.join(','), node.state]),
+    ...status.nodes.map((node) => [node.name, node.addresses.join(','), node.podCidrs.join(','), node.state]),
   ]);
   print('');
   printTable([

@@ -98,7 +98,7 @@ export function nodeFiles(layout: ClusterLayout, node: NodeLayout): NodeFile[] {
   const hosts = [
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
-    ...layout.nodes.map(({ address, name }) => `${address} ${name}`),
+    ...layout.nodes.flatMap(({ addresses, name }) => addresses.map((address) => `${address} ${name}`)),
   ];
   return [
     { path: containerdConfigPath, text: containerdConfig },

@@ -5,12 +5,14 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { listMounts, mountFilesystem, setPropagation } from '../linux/mount.ts';
+import { familyOf } from '../net/address.ts';
 import { listening } from './byte-relay.ts';
 import { type ClusterLayout, runRoot, weftHome } from './layout.ts';
 import { supervisorCommand, supervisorLog } from './programs.ts';
 import type { ProgressEvent } from './progress.ts';
 import { rememberNamedNetnsFolder } from './remove.ts';
-import { type ClusterSettings, SettingsError } from './settings.ts';
+import type { ClusterSettings } from './settings.ts';
+import { SettingsError } from './settings-error.ts';
 import { otherHome, writeHome, writeSettings } from './stored-settings.ts';
 import { askSupervisor, followProgress } from './supervisor-socket.ts';
 
@@ -22,6 +24,9 @@ export async function isRunning(layout: ClusterLayout): Promise<boolean> {
 /** Refuses, before anything is made, what would fail on this machine. */
 export async function checkMachine(settings: ClusterSettings, layout: ClusterLayout): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error('Weft makes network namespaces and must be run as root: try sudo');
+  const ipv6 = settings.podCidrs.find((range) => familyOf(range) === 'IPv6');
+  if (ipv6 !== undefined && !existsSync('/proc/sys/net/ipv6'))
+    throw new SettingsError(`--pod-cidr ${ipv6}: IPv6 is switched off in this machine's kernel (ipv6.disable)`);
   const elsewhere = otherHome(settings.name);
   if (elsewhere !== undefined)
     throw new SettingsError(

@@ -14,8 +14,8 @@ const resources: Record<string, Resource<KubeObject>> = {
   Deployment: deployments,
 };
 
-/** The objects of cluster DNS with the Service at that address. */
-export async function dnsObjects(address: string): Promise<KubeObject[]> {
+/** The objects of cluster DNS with the Service at those addresses, one of each family. */
+export async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
   const file = join(projectRoot(), 'deploy', 'dns.yml');
   const objects: KubeObject[] = [];
@@ -23,14 +23,14 @@ export async function dnsObjects(address: string): Promise<KubeObject[]> {
     const object: unknown = document.toJS();
     if (object === null) continue;
     if (!isObject(object)) throw new Error(`${file} holds something that is no object`);
-    objects.push(object.kind === 'Service' ? withAddress(object, address) : object);
+    objects.push(object.kind === 'Service' ? withAddresses(object, addresses) : object);
   }
   return objects;
 }
 
 /** Creates the objects that are not there; what a user has changed stays. */
-export async function ensureDns(client: Client, address: string): Promise<void> {
-  for (const object of await dnsObjects(address)) {
+export async function ensureDns(client: Client, addresses: readonly string[]): Promise<void> {
+  for (const object of await dnsObjects(addresses)) {
     const resource = resources[object.kind];
     if (resource === undefined) throw new Error(`deploy/dns.yml: the kind ${object.kind} is not known here`);
     const { name = '', namespace } = object.metadata;
@@ -43,9 +43,12 @@ export async function ensureDns(client: Client, address: string): Promise<void> 
   }
 }
 
-function withAddress(service: KubeObject, address: string): KubeObject {
+function withAddresses(service: KubeObject, clusterIPs: readonly string[]): KubeObject {
   const spec = 'spec' in service && typeof service.spec === 'object' ? service.spec : {};
-  return { ...service, spec: { ...spec, clusterIP: address, clusterIPs: [address] } } as KubeObject;
+  return {
+    ...service,
+    spec: { ...spec, clusterIP: clusterIPs[0], clusterIPs, ipFamilyPolicy: 'PreferDualStack' },
+  } as KubeObject;
 }
 
 function isObject(value: unknown): value is KubeObject {

@@ -18,6 +18,7 @@ export const identity = {
 } as const;
 
 const masters = 'system:masters';
+const loopback = ['127.0.0.1', '::1'];
 
 /** What each certificate of a cluster says. Pure. */
 export function certificatesOf(settings: ClusterSettings, layout: ClusterLayout): Map<string, CertificateRequest> {
@@ -40,7 +41,11 @@ export function certificatesOf(settings: ClusterSettings, layout: ClusterLayout)
           ...['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc'],
           ...[`kubernetes.default.svc.${clusterDomain}`, ...layout.nodes.slice(0, 1).map(({ name }) => name)],
         ],
-        ips: ['127.0.0.1', kubernetesAddress(settings), ...layout.nodes.slice(0, 1).map(({ address }) => address)],
+        ips: [
+          ...loopback,
+          kubernetesAddress(settings),
+          ...layout.nodes.slice(0, 1).flatMap(({ addresses }) => addresses),
+        ],
       },
     ],
   ]);
@@ -51,7 +56,7 @@ export function certificatesOf(settings: ClusterSettings, layout: ClusterLayout)
       organizations: ['system:nodes'],
       usages: ['server'],
       dnsNames: [node.name, 'localhost'],
-      ips: [node.address, '127.0.0.1'],
+      ips: [...node.addresses, ...loopback],
     });
   }
   return requests;

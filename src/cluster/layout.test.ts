@@ -1,11 +1,12 @@
 // Tests of names, addresses, mounts and certificates of a cluster.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { asIp } from '../net/address.ts';
 import { containerdEnvironment, nodeFiles } from './containerd-config.ts';
 import { certificatesOf, identity } from './identities.ts';
-import { dnsAddress, kubernetesAddress, layoutOf } from './layout.ts';
+import { dnsAddresses, kubernetesAddress, layoutOf } from './layout.ts';
 import { planMounts } from './node-mounts.ts';
-import { wantedPorts } from './node-ports.ts';
+import { nodeAddressFor, wantedPorts } from './node-ports.ts';
 import { identify, isAlive } from './process-file.ts';
 import { unreadyNodes } from './readiness.ts';
 import { netnsOf } from './remove.ts';
@@ -16,7 +17,7 @@ const layout = layoutOf(settings);
 
 test('nodes are called and numbered as in kind', () => {
   assert.deepEqual(
-    layout.nodes.map(({ name, address }) => [name, address]),
+    layout.nodes.map(({ name, addresses }) => [name, ...addresses]),
     [
       ['x-control-plane', '172.18.0.2'],
       ['x-worker', '172.18.0.3'],
@@ -28,7 +29,7 @@ test('nodes are called and numbered as in kind', () => {
 
 test('the API server and DNS have the first and the tenth Service address', () => {
   assert.equal(kubernetesAddress(settings), '10.96.0.1');
-  assert.equal(dnsAddress(settings), '10.96.0.10');
+  assert.deepEqual(dnsAddresses(settings), ['10.96.0.10']);
 });
 
 test('Unix socket paths of the longest name fit the kernel', () => {
@@ -49,7 +50,7 @@ test('every certificate names its user and group, and servers every address they
   assert.ok(first);
   assert.equal(certificates.get(identity.agent(first))?.commonName, 'system:node:x-control-plane');
   assert.deepEqual(certificates.get(identity.kubelet(first))?.usages, ['server']);
-  assert.deepEqual(certificates.get(identity.apiServer)?.ips, ['127.0.0.1', '10.96.0.1', '172.18.0.2']);
+  assert.deepEqual(certificates.get(identity.apiServer)?.ips, ['127.0.0.1', '::1', '10.96.0.1', '172.18.0.2']);
 });
 
 test('whatever a node writes lies in its own folders: only overlays, kept folders and memory', () => {
@@ -86,7 +87,7 @@ test('the NodePorts of Services are wanted, and nothing of other Services', () =
     apiVersion: 'v1' as const,
     kind: 'Service' as const,
     metadata: { name, namespace: 'd' },
-    spec: { type, ports: ports as { port: number }[] },
+    spec: { type, clusterIPs: ['10.96.1.1'], ports: ports as { port: number }[] },
   });
   const wanted = wantedPorts([
     service('a', 'NodePort', [
@@ -100,7 +101,35 @@ test('the NodePorts of Services are wanted, and nothing of other Services', () =
     ]),
   ]);
   assert.deepEqual([...wanted.keys()], ['TCP/30080', 'UDP/30053', 'TCP/30081']);
-  assert.deepEqual(wanted.get('TCP/30080'), { service: 'd/a', protocol: 'TCP', nodePort: 30080 });
+  assert.deepEqual(wanted.get('TCP/30080'), {
+    service: 'd/a',
+    protocol: 'TCP',
+    nodePort: 30080,
+    families: ['IPv4'],
+  });
+});
+
+test('a client of the host comes to the address of its own family where the Service has that one', () => {
+  const dual = { addresses: [asIp('172.18.0.2'), asIp('fd01::2')] } as const;
+  assert.equal(nodeAddressFor('IPv6', ['IPv4', 'IPv6'], dual), 'fd01::2');
+  assert.equal(nodeAddressFor('IPv6', ['IPv4'], dual), '172.18.0.2');
+  assert.equal(nodeAddressFor('IPv4', ['IPv6'], dual), 'fd01::2');
+});
+
+test('both families: nodes have an address of each, and Services and certificates too', () => {
+  const both = decideSettings({ name: 'x', nodes: 2, podCidr: '10.244.0.0/16,fd00:10:244::/56' });
+  const places = layoutOf(both);
+  const lan = both.underlay[1]?.replace('/64', '');
+  assert.deepEqual(
+    places.nodes.map(({ addresses }) => addresses),
+    [
+      ['172.18.0.2', `${lan}2`],
+      ['172.18.0.3', `${lan}3`],
+    ],
+  );
+  assert.equal(kubernetesAddress(both), '10.96.0.1');
+  assert.deepEqual(dnsAddresses(both), ['10.96.0.10', 'fd00:10:96::a']);
+  assert.ok(certificatesOf(both, places).get(identity.apiServer)?.ips?.includes(`${lan}2`));
 });
 
 test('a cluster is ready when each of its nodes says so', () => {

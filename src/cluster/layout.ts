@@ -1,6 +1,6 @@
 // Names, addresses and paths of a cluster: what is called how, and where it lies. Pure, but for the environment.
 import { join } from 'node:path';
-import { addressAt, type Ip } from '../net/address.ts';
+import { addressAt, type Cidr, type Ip } from '../net/address.ts';
 import type { ClusterSettings } from './settings.ts';
 
 /** Where the state of all clusters is. */
@@ -17,7 +17,8 @@ export interface NodeLayout {
   /** The name without the cluster's: `control-plane`, `worker`, `worker2`. */
   readonly role: string;
   readonly controlPlane: boolean;
-  readonly address: Ip;
+  /** One of each family of the cluster, the main one first. */
+  readonly addresses: readonly [Ip, ...Ip[]];
   /** In the state folder; what the node keeps. */
   readonly state: string;
   /** In the run folder. */
@@ -104,7 +105,7 @@ function nodeLayout(
     role,
     controlPlane: index === 0,
     // The first address of the underlay is left for a gateway.
-    address: addressAt(settings.underlay, 2 + index),
+    addresses: eachFamily(settings.underlay, (range) => addressAt(range, 2 + index)),
     state: join(state, 'nodes', role),
     run: join(run, role),
     mountNamespace: join(run, role, 'mnt'),
@@ -115,19 +116,20 @@ function nodeLayout(
   };
 }
 
-/** The first address of the service range: the API server's own Service. */
+/** The first address of the main service range: the API server's own Service. */
 export function kubernetesAddress(settings: Pick<ClusterSettings, 'serviceCidrs'>): Ip {
-  return serviceAddress(settings, 1);
+  return eachFamily(settings.serviceCidrs, (range) => addressAt(range, 1))[0];
 }
 
-/** The tenth address of the service range: cluster DNS. */
-export function dnsAddress(settings: Pick<ClusterSettings, 'serviceCidrs'>): Ip {
-  return serviceAddress(settings, 10);
+/** The tenth address of each service range: cluster DNS. */
+export function dnsAddresses(settings: Pick<ClusterSettings, 'serviceCidrs'>): readonly [Ip, ...Ip[]] {
+  return eachFamily(settings.serviceCidrs, (range) => addressAt(range, 10));
 }
 
-function serviceAddress({ serviceCidrs: [first] }: Pick<ClusterSettings, 'serviceCidrs'>, offset: number): Ip {
-  if (first === undefined) throw new RangeError('a cluster has a service range');
-  return addressAt(first, offset);
+function eachFamily(ranges: readonly Cidr[], addressOf: (range: Cidr) => Ip): readonly [Ip, ...Ip[]] {
+  const [main, second] = ranges.map(addressOf);
+  if (main === undefined) throw new RangeError('a cluster has a range of one family at least');
+  return second === undefined ? [main] : [main, second];
 }
 
 export const clusterDomain = 'cluster.local';

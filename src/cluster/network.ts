@@ -3,9 +3,9 @@ import { closeSync, openSync } from 'node:fs';
 import { replaceAddress } from '../linux/addresses.ts';
 import { changeLink, createBridge, createVeth, findLink } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
-import { createNamedNetns, deleteNamedNetns, isNetns, netnsPath } from '../linux/netns.ts';
+import { createNamedNetns, deleteNamedNetns, isNetns, netnsPath, sysctl } from '../linux/netns.ts';
 import { protocol, replaceRoute } from '../linux/routes.ts';
-import { rangeOf } from '../net/address.ts';
+import { type Cidr, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -29,6 +29,7 @@ export function ensureNetwork(settings: ClusterSettings, layout: ClusterLayout):
   changeLink(underlay, bridge, { up: true });
   for (const node of layout.nodes) {
     if (ensureNetns(node.name)) made.add(node.name);
+    if (settings.underlay.some((range) => familyOf(range) === 'IPv6')) allowIpv6(node.name);
     connectNode(settings, node, underlay, bridge);
   }
   return made;
@@ -43,6 +44,16 @@ function ensureNetns(name: string): boolean {
   return true;
 }
 
+/**
+ * Before the first link: addresses of nodes and pods are given by Weft alone, so that none is looked for twice (a second
+ * in which it cannot be used) and none is taken from a router's advertisement.
+ */
+function allowIpv6(netns: string): void {
+  for (const scope of ['all', 'default'])
+    for (const key of ['disable_ipv6', 'accept_dad', 'accept_ra'])
+      sysctl(netnsPath(netns), `net/ipv6/conf/${scope}/${key}`, '0');
+}
+
 function connectNode(settings: ClusterSettings, node: NodeLayout, underlay: Netlink, bridge: number): void {
   using inside = Netlink.open(netnsPath(node.name));
   changeLink(inside, loopback, { up: true });
@@ -55,12 +66,20 @@ function connectNode(settings: ClusterSettings, node: NodeLayout, underlay: Netl
     }
   }
   const link = indexOf(inside, nodeInterface);
-  replaceAddress(inside, { link, address: node.address, prefix: rangeOf(settings.underlay).prefix });
   changeLink(inside, link, { up: true });
+  for (const [range, address] of byFamily(settings.underlay, node.addresses))
+    replaceAddress(inside, { link, address, prefix: rangeOf(range).prefix });
   // A node has no way out. Its own connections to Services need a route all the same: the kernel looks for one before
   // the proxy's rules give the packet its real destination.
-  for (const to of settings.serviceCidrs)
-    replaceRoute(inside, { to, link, source: node.address, protocol: protocol.static });
+  for (const [to, source] of byFamily(settings.serviceCidrs, node.addresses))
+    replaceRoute(inside, { to, link, source, protocol: protocol.static });
+}
+
+/** Each range with the address of its family. */
+function byFamily(ranges: readonly Cidr[], addresses: readonly Ip[]): [Cidr, Ip][] {
+  return ranges.flatMap((range) =>
+    addresses.flatMap((address): [Cidr, Ip][] => (familyOf(address) === familyOf(range) ? [[range, address]] : [])),
+  );
 }
 
 function indexOf(netlink: Netlink, name: string): number {

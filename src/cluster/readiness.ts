@@ -44,12 +44,14 @@ export async function apiAnswers(client: Client, signal: AbortSignal): Promise<v
   }
 }
 
-/** Resolves when cluster DNS answers at its Service's address, asked from a node. */
-export async function dnsReady(layout: ClusterLayout, address: string, signal: AbortSignal): Promise<void> {
+/** Resolves when cluster DNS answers at each of its Service's addresses, asked from a node. */
+export async function dnsReady(
+  layout: ClusterLayout,
+  addresses: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   const [node] = layout.nodes;
   if (node === undefined) return;
-  while (!signal.aborted) {
-    if (await dnsAnswers(node.dialSocket, address)) return;
-    await delay(askEveryMs);
-  }
+  for (const address of addresses)
+    while (!signal.aborted && !(await dnsAnswers(node.dialSocket, address))) await delay(askEveryMs);
 }

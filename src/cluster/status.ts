@@ -18,7 +18,7 @@ export interface ClusterStatus {
   readonly serviceCidrs: readonly string[];
   readonly nodes: readonly {
     readonly name: string;
-    readonly address: string;
+    readonly addresses: readonly string[];
     readonly podCidrs: readonly string[];
     readonly state: 'Ready' | 'NotReady' | 'Unknown';
   }[];
@@ -38,10 +38,10 @@ export async function clusterStatus(settings: ClusterSettings, layout: ClusterLa
     kubeconfig: layout.kubeconfig,
     podCidrs: settings.podCidrs,
     serviceCidrs: settings.serviceCidrs,
-    nodes: layout.nodes.map(({ name, address }) => {
+    nodes: layout.nodes.map(({ name, addresses }) => {
       const object = objects.find(({ metadata }) => metadata.name === name);
       const state = object === undefined ? 'Unknown' : isNodeReady(object) ? 'Ready' : 'NotReady';
-      return { name, address, podCidrs: object?.spec.podCIDRs ?? [], state };
+      return { name, addresses, podCidrs: object?.spec.podCIDRs ?? [], state };
     }),
     processes: [
       { name: 'supervisor', restarts: 0, ...(pid !== undefined && { pid }) },

@@ -29,7 +29,8 @@ export function readSettings(name: string): ClusterSettings | undefined {
       nodes: Number(read.nodes),
       podCidrs: read.podCidrs.map(asCidr),
       serviceCidrs: read.serviceCidrs.map(asCidr),
-      underlay: asCidr(read.underlay),
+      // A cluster of before both families has one range here, and not in a list.
+      underlay: [read.underlay].flat().map(asCidr),
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),
     };

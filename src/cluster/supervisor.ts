@@ -17,7 +17,7 @@ import { dnsImage, ensureDns } from './dns-addon.ts';
 import { endProcesses } from './end-processes.ts';
 import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } from './identities.ts';
 import { contextName, kubeconfigText } from './kubeconfig.ts';
-import { apiServerPort, type ClusterLayout, dnsAddress, type NodeLayout } from './layout.ts';
+import { apiServerPort, type ClusterLayout, dnsAddresses, type NodeLayout } from './layout.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
 import { forwardNodePorts } from './node-ports.ts';
@@ -145,7 +145,7 @@ class Supervisor {
     const serviceCache = client.cache(services);
     const [first] = layout.nodes;
     if (first !== undefined) this.#nodePorts = forwardNodePorts(serviceCache, first, this.#log).list;
-    await ensureDns(client, dnsAddress(settings));
+    await ensureDns(client, dnsAddresses(settings));
     const nodeCache = client.cache(nodes);
     await progress.step(`Nodes ready (${layout.nodes.length})`, () =>
       this.#within('every node to be Ready', nodesReady(nodeCache, layout)),
@@ -153,7 +153,7 @@ class Supervisor {
     nodeCache.stop();
     await progress.step('Images', () => images);
     await progress.step('Cluster DNS', () =>
-      this.#within('cluster DNS to answer', dnsReady(layout, dnsAddress(settings), this.#ended.signal)),
+      this.#within('cluster DNS to answer', dnsReady(layout, dnsAddresses(settings), this.#ended.signal)),
     );
     progress.ready();
     this.#log.info('the cluster is ready');

@@ -13,6 +13,7 @@ import {
   parseIp,
   parsePort,
   subnetAt,
+  urlHost,
 } from './address.ts';
 
 test('an address is its number and back, for both families', () => {
@@ -58,4 +59,9 @@ test('ranges overlap exactly when one holds the first address of the other', () 
 test('subnets of a range follow one another and end with it', () => {
   assert.equal(subnetAt(asCidr('10.244.0.0/16'), 24, 255), '10.244.255.0/24');
   assert.throws(() => subnetAt(asCidr('10.244.0.0/16'), 24, 256), /has no \/24 subnet number 256/);
+});
+
+test('a URL has IPv6 addresses in brackets', () => {
+  assert.equal(urlHost(asIp('10.0.0.1')), '10.0.0.1');
+  assert.equal(urlHost(asIp('fd00::1')), '[fd00::1]');
 });

@@ -37,6 +37,11 @@ export function familyOf(address: Ip | Cidr): Family {
   return address.includes(':') ? 'IPv6' : 'IPv4';
 }
 
+/** The address as the host of a URL: in brackets where it is IPv6 (RFC 3986 section 3.2.2). */
+export function urlHost(address: Ip): string {
+  return familyOf(address) === 'IPv6' ? `[${address}]` : address;
+}
+
 /** The address as a number: 32 bits for IPv4, 128 for IPv6. */
 export function ipToBigInt(address: Ip): bigint {
   if (address.includes(':')) return readIpv6(address);

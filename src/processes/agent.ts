@@ -4,11 +4,12 @@ import { listening, relayServer } from '../cluster/byte-relay.ts';
 import { containerdSocket, proxyPort, registryPort } from '../cluster/containerd-config.ts';
 import { createDialServer } from '../cluster/dial.ts';
 import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
-import { apiServerPort, clusterDomain, dnsAddress, kubeletPort } from '../cluster/layout.ts';
+import { apiServerPort, clusterDomain, dnsAddresses, kubeletPort } from '../cluster/layout.ts';
 import { startCniDaemon } from '../cni/daemon.ts';
 import { startFabric } from '../fabric/start.ts';
 import { connect } from '../k8s/connect.ts';
 import { startKubelet } from '../kubelet/start.ts';
+import { urlHost } from '../net/address.ts';
 import { startProxy } from '../proxy/start.ts';
 import { type ClusterArguments, readClusterArguments } from './cluster-arguments.ts';
 import { runProcess } from './run.ts';
@@ -20,7 +21,7 @@ await runProcess('agent', async (log) => {
   const ca = readAuthority(layout);
   const control = layout.nodes[0] ?? node;
   const client = connect({
-    server: `https://${control.address}:${apiServerPort}`,
+    server: `https://${urlHost(control.addresses[0])}:${apiServerPort}`,
     ca,
     ...readKeyPair(layout, identity.agent(node)),
     userAgent: 'weft-agent',
@@ -31,12 +32,12 @@ await runProcess('agent', async (log) => {
     startKubelet({
       client,
       nodeName: node.name,
-      nodeAddresses: [node.address],
+      nodeAddresses: node.addresses,
       controlPlane: node.controlPlane,
       runtimeSocket: containerdSocket,
       rootDir: '/var/lib/kubelet',
       podLogsDir: '/var/log/pods',
-      clusterDns: [dnsAddress(settings)],
+      clusterDns: dnsAddresses(settings),
       clusterDomain,
       cgroupRoot: `/${node.cgroup}`,
       serving: { ...readKeyPair(layout, identity.kubelet(node)), clientCa: ca },
@@ -52,7 +53,7 @@ await runProcess('agent', async (log) => {
       log: log.child({ part: 'cni' }),
     }),
     startFabric({ ...common, log: log.child({ part: 'fabric' }) }),
-    startProxy({ ...common, nodeAddresses: [node.address], log: log.child({ part: 'proxy' }) }),
+    startProxy({ ...common, nodeAddresses: node.addresses, log: log.child({ part: 'proxy' }) }),
   ]);
   return { layout, guardedAs: `${node.role}/agent` };
 });

@@ -15,14 +15,14 @@ await runProcess('control-plane', async (log) => {
   await startApiServer({
     dataFile: layout.database,
     listen: [
-      { host: node.address, port: apiServerPort },
+      ...node.addresses.map((host) => ({ host, port: apiServerPort })),
       { host: '127.0.0.1', port: apiServerPort },
       { path: layout.apiSocket },
     ],
     tls: { ...readKeyPair(layout, identity.apiServer), clientCa: ca },
     serviceAccount: { ...signing, issuer: `https://kubernetes.default.svc.${clusterDomain}` },
     serviceCidrs: settings.serviceCidrs,
-    advertise: { addresses: [node.address], port: apiServerPort },
+    advertise: { addresses: node.addresses, port: apiServerPort },
     kubelet: { ca, ...readKeyPair(layout, identity.kubeletClient) },
     log: log.child({ part: 'apiserver' }),
   });
