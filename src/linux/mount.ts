@@ -1,6 +1,7 @@
 // Mounts in the calling process's mount namespace, the table of them, and mount namespaces pinned to files.
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { cpus } from 'node:os';
 import * as libc from './libc.ts';
 
 const flagBits = {
@@ -83,10 +84,20 @@ function unescapeOctal(text: string): string {
  */
 export function createPinnedMountNamespace(file: string): void {
   closeSync(openSync(file, 'a', 0o600));
-  const made = spawnSync('unshare', [`--mount=${file}`, '--propagation=private', 'true'], { encoding: 'utf8' });
-  if (made.status === 0) return;
+  let problem = '';
+  for (const cpu of [undefined, ...cpus().keys()]) {
+    const command = ['unshare', `--mount=${file}`, '--propagation=private', 'true'];
+    const [program = '', ...args] = cpu === undefined ? command : ['taskset', '--cpu-list', String(cpu), ...command];
+    const made = spawnSync(program, args, { encoding: 'utf8' });
+    if (made.status === 0) return;
+    problem = made.error?.message ?? made.stderr.trim();
+    // The kernel takes a namespace for an older one, which may not be pinned here, by its number; and since 6.18 each
+    // CPU gives out numbers of its own range. Where this process itself lives in a namespace that was made later than
+    // the machine's first, another CPU may have the higher numbers.
+    if (!/Invalid argument/.test(problem)) break;
+  }
   rmSync(file, { force: true });
-  throw new Error(`making the mount namespace ${file}: ${made.error?.message ?? made.stderr.trim()}`);
+  throw new Error(`making the mount namespace ${file}: ${problem}`);
 }
 
 /** Removes a pinned namespace's file; the namespace ends with its last process. Does nothing where there is none. */

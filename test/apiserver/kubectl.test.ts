@@ -3,15 +3,16 @@ import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { type Lab, startLab } from './lab.ts';
 
-const hasKubectl = ((): boolean => {
+/** The minor version of the machine's kubectl: not every command is in every one (Debian 12 has 1.20). */
+const kubectlMinor = ((): number => {
   try {
-    execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' });
-    return true;
+    const version = execFileSync('kubectl', ['version', '--client', '-o', 'json'], { encoding: 'utf8' });
+    return Number.parseInt((JSON.parse(version) as { clientVersion: { minor: string } }).clientVersion.minor, 10);
   } catch {
-    return false;
+    return 0;
   }
 })();
-const options = { skip: hasKubectl ? false : 'no kubectl on this machine' };
+const options = { skip: kubectlMinor > 0 ? false : 'no kubectl on this machine' };
 
 let lab: Lab;
 before(async () => {
@@ -86,7 +87,7 @@ test('errors are worded as everywhere', options, async () => {
     lab.write('pod.yml', `apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: ${spec}\n`);
   assert.match(
     await refused('apply', '-f', pod('{containers: [{name: c, image: i, prots: []}]}')),
-    /unknown field "spec\.containers\[0\]\.prots"/,
+    /unknown field "(spec\.containers\[0\]\.)?prots"/,
   );
   assert.match(await refused('apply', '-f', pod('{containers: []}')), /spec\.containers: Required value/);
   assert.match(
@@ -108,14 +109,16 @@ test('errors are worded as everywhere', options, async () => {
 });
 
 test('explain, api-resources, version, cluster-info, auth', options, async () => {
-  assert.match(await run('explain', 'pod.spec.containers.image'), /FIELD: image <string>/);
+  assert.match(await run('explain', 'pod.spec.containers.image'), /FIELD: +image <string>/);
   assert.match(await run('explain', 'deployment.spec.strategy', '--recursive'), /maxSurge/);
   assert.match(await run('api-resources'), /endpointslices +discovery\.k8s\.io\/v1 +true +EndpointSlice/);
-  assert.match(await run('version'), /Server Version: v1\.36\.\d/);
+  assert.match(await run('version'), /Server Version: .*v1\.36\.\d/);
   assert.match(await run('cluster-info'), /control plane.* is running at/);
   assert.match(await run('auth', 'can-i', 'create', 'pods'), /yes/);
-  assert.match(await run('auth', 'whoami'), /system:masters/);
-  assert.match(await run('create', 'token', 'default'), /^eyJ/);
+  if (kubectlMinor >= 27) {
+    assert.match(await run('auth', 'whoami'), /system:masters/);
+    assert.match(await run('create', 'token', 'default'), /^eyJ/);
+  }
   assert.match((await lab.kubectl('auth', 'can-i', 'get', 'secrets', '--as', 'somebody')).out, /no/);
 });
 
@@ -132,9 +135,11 @@ test('patches, replace and edit by revision', options, async () => {
 test('wait and watch end when what they wait for has come', options, async () => {
   await run('run', 'waiter', '--image=i');
   const waiting = lab.kubectl('wait', '--for=delete', 'pod/waiter', '--timeout=20s');
-  const seen = lab.kubectl('wait', '--for=jsonpath={.metadata.labels.go}=yes', 'pod/waiter', '--timeout=20s');
-  await run('label', 'pod', 'waiter', 'go=yes');
-  assert.equal((await seen).code, 0);
+  if (kubectlMinor >= 23) {
+    const seen = lab.kubectl('wait', '--for=jsonpath={.metadata.labels.go}=yes', 'pod/waiter', '--timeout=20s');
+    await run('label', 'pod', 'waiter', 'go=yes');
+    assert.equal((await seen).code, 0);
+  }
   await run('delete', 'pod', 'waiter');
   assert.equal((await waiting).code, 0);
 });

@@ -1,6 +1,7 @@
 // What the end-to-end tests share: one cluster, the real kubectl, a terminal to type into, and waiting for a state.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
+import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -65,6 +66,27 @@ export async function onNode(node: string, ...command: readonly string[]): Promi
   const result = await weft('node', 'exec', `${cluster}-${node}`, '--name', cluster, '--', ...command);
   if (result.code !== 0) throw new Error(`on ${node}: ${command.join(' ')}: ${result.stderr}${result.stdout}`);
   return result.stdout;
+}
+
+/** Asks the API server itself, with a token or with nothing: the status and the body of its answer. */
+export async function askApi(path: string, token?: string, body?: object): Promise<{ status: number; text: string }> {
+  const server = await kubectl('config', 'view', '--raw', '-o', 'jsonpath={.clusters[0].cluster.server}');
+  return await new Promise((resolve, reject) => {
+    const headers = {
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    };
+    const method = body === undefined ? 'GET' : 'POST';
+    const asked = request(`${server.trim()}${path}`, { method, headers, rejectUnauthorized: false }, (answer) => {
+      let text = '';
+      answer.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }));
+    });
+    asked.on('error', reject);
+    asked.end(body === undefined ? undefined : JSON.stringify(body));
+  });
 }
 
 /** Waits until the check returns something other than undefined or false; its last error is the reason when it never does. */

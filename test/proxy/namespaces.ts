@@ -2,6 +2,7 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { netnsPath, sysctl } from '../../src/linux/netns.ts';
 
 const peer = join(import.meta.dirname, 'peer.pl');
 
@@ -49,7 +50,7 @@ export class Network {
     ip(`-n ${this.ns('remote')} route add 10.244.1.0/24 via 172.18.0.2`);
     ip(`-n ${this.ns('outside')} route add 10.96.0.0/16 via 172.18.0.2`);
     for (const key of ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'])
-      run('ip', 'netns', 'exec', this.ns('node'), 'sysctl', '-qw', `${key}=1`);
+      sysctl(netnsPath(this.ns('node')), key, '1');
   }
 
   ns(name: string): string {
