@@ -125,6 +125,19 @@ describe('pods', () => {
     assert.deepEqual(faults('v1/Pod', twice), ['spec.containers[1].ports[0].hostPort: Duplicate value: "TCP//80"']);
   });
 
+  it("ports of pods on the node's network are the node's own; a template may leave that open", () => {
+    const onNode = (hostPort?: number): Fields => ({
+      hostNetwork: true,
+      containers: [{ ...container, ports: [{ containerPort: 80, ...(hostPort !== undefined && { hostPort }) }] }],
+    });
+    const template = (spec: Fields): Fields => workload({ template: { metadata: { labels: { app: 'a' } }, spec } });
+    assert.deepEqual(faults('apps/v1/Deployment', template(onNode())), []);
+    const said =
+      'containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true';
+    assert.deepEqual(faults('apps/v1/Deployment', template(onNode(81))), [`spec.template.spec.${said}`]);
+    assert.deepEqual(faults('v1/Pod', { spec: onNode(81) }), [`spec.${said}`]);
+  });
+
   it('of an existing pod the image may change, little else', () => {
     assert.deepEqual(updateFaults('v1/Pod', pod({}), one({ image: 'nginx:2', imagePullPolicy: 'IfNotPresent' })), []);
     const [fault] = updateFaults('v1/Pod', pod({}), pod({ hostNetwork: true }));

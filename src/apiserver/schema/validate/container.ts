@@ -11,6 +11,7 @@ import { validateResources } from './resources.ts';
 export interface PodContext {
   readonly volumes: ReadonlySet<string>;
   readonly hostNetwork: boolean;
+  readonly of: 'pod' | 'template';
 }
 
 const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
@@ -52,7 +53,7 @@ function validateContainer(report: Report, path: string, container: Fields, pod:
     ['FallbackToLogsOnError', 'File'],
     'required',
   );
-  validatePorts(report, `${path}.ports`, container, pod.hostNetwork);
+  validatePorts(report, `${path}.ports`, container, pod);
   validateEnv(report, path, container);
   validateMounts(report, `${path}.volumeMounts`, container, pod.volumes);
   validateResources(report, `${path}.resources`, at(container, 'resources'));
@@ -82,7 +83,7 @@ function validateRestartPolicy(report: Report, path: string, container: Fields, 
   else report.forbidden(`${path}.restartPolicy`, 'may not be set for non-init containers');
 }
 
-function validatePorts(report: Report, path: string, container: Fields, hostNetwork: boolean): void {
+function validatePorts(report: Report, path: string, container: Fields, pod: PodContext): void {
   const names = new Set<string>();
   objects(container, 'ports').forEach((port, index) => {
     const place = `${path}[${index}]`;
@@ -98,7 +99,9 @@ function validatePorts(report: Report, path: string, container: Fields, hostNetw
     else report.allInvalid(`${place}.containerPort`, own, portNumber(own));
     const host = number(port, 'hostPort') ?? 0;
     if (host !== 0) report.allInvalid(`${place}.hostPort`, host, portNumber(host));
-    if (hostNetwork && host !== own) {
+    // In a template it may be open: it is filled in when the pod is made.
+    const given = pod.of === 'pod' || host !== 0;
+    if (pod.hostNetwork && given && host !== own) {
       report.invalid(`${place}.containerPort`, own, 'must match `hostPort` when `hostNetwork` is true');
     }
     report.oneOf(`${place}.protocol`, port.protocol, protocols, 'required');

@@ -13,7 +13,7 @@ export const restartPolicies = ['Always', 'Never', 'OnFailure'];
 
 export function validatePod(report: Report, pod: Fields): void {
   const spec = at(pod, 'spec');
-  validatePodSpec(report, 'spec', spec);
+  validatePodSpec(report, 'spec', spec, 'pod');
   if (objects(spec, 'ephemeralContainers').length > 0) {
     report.forbidden('spec.ephemeralContainers', 'cannot be set on create');
   }
@@ -24,15 +24,15 @@ export function validatePodTemplate(report: Report, path: string, template: Fiel
   const metadata = at(template, 'metadata');
   validateLabels(report, `${path}.metadata.labels`, metadata.labels);
   validateAnnotations(report, `${path}.metadata.annotations`, metadata.annotations);
-  validatePodSpec(report, `${path}.spec`, at(template, 'spec'));
+  validatePodSpec(report, `${path}.spec`, at(template, 'spec'), 'template');
   if (objects(at(template, 'spec'), 'ephemeralContainers').length > 0) {
     report.forbidden(`${path}.spec.ephemeralContainers`, 'ephemeral containers not allowed in pod template');
   }
 }
 
-export function validatePodSpec(report: Report, path: string, spec: Fields): void {
+function validatePodSpec(report: Report, path: string, spec: Fields, of: 'pod' | 'template'): void {
   const volumes = validateVolumes(report, `${path}.volumes`, spec);
-  validateContainers(report, path, spec, { volumes, hostNetwork: spec.hostNetwork === true });
+  validateContainers(report, path, spec, { volumes, hostNetwork: spec.hostNetwork === true, of });
   report.oneOf(`${path}.restartPolicy`, spec.restartPolicy, restartPolicies, 'required');
   validateDns(report, path, spec);
   validateScheduling(report, path, spec);
