@@ -1,16 +1,14 @@
-// The fabric of a node: watches Nodes, decides the routes, writes them, and puts them right when someone else changes them.
-import type { Cache, Client } from '../k8s/client.ts';
+// The fabric of a node: follows the chosen kind, changes from one to another without a gap, and says what is in place.
+import type { Client } from '../k8s/client.ts';
+import { createRecorder } from '../k8s/events.ts';
+import { type FabricKindName, fabricAnnotation } from '../k8s/network-config.ts';
 import { nodes } from '../k8s/resources.ts';
-import type { Node } from '../k8s/types.generated.ts';
-import { parseLink, RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
-import { Netlink } from '../linux/netlink.ts';
-import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-monitor.ts';
 import { writeSysctl } from '../linux/netns.ts';
-import { parseRoute, RTM_DELROUTE } from '../linux/routes.ts';
 import type { Log } from '../log/log.ts';
-import { type Cidr, familyOf } from '../net/address.ts';
-import { decideRoutes, type FabricDecision } from './host-gateway.ts';
-import { applyRoutes, fabricProtocol, type RouteChange } from './route-table.ts';
+import { type Cidr, familyOf, type Ip } from '../net/address.ts';
+import { type CompanionOptions, decideFabric, type FabricCompanion, kinds } from './kinds.ts';
+import { FabricLoop, type Pass } from './loop.ts';
+import { FabricReport } from './report.ts';
 
 export interface FabricOptions {
   readonly client: Client;
@@ -19,115 +17,110 @@ export interface FabricOptions {
   readonly log: Log;
 }
 
-/** Events that come together are one pass: this long after the first one, in ms. */
-const settleMs = 20;
-/** After a refusal by the kernel (a next hop that cannot be reached yet), in ms. */
-const retryMs = 2_000;
-/** The slow comparison of the kernel with the decision, in ms. */
-const auditMs = 300_000;
-
 /**
- * Starts the host-gw fabric in the calling process's network namespace, which is the node's. Routes stay when it is
- * stopped: pods go on talking while the agent restarts.
+ * Starts the fabric in the calling process's network namespace, which is the node's. What is in the kernel stays when
+ * it is stopped: pods go on talking while the agent restarts.
  */
 export async function startFabric(options: FabricOptions): Promise<{ stop(): Promise<void> }> {
-  const fabric = new Fabric(options);
-  fabric.start();
-  return { stop: async () => fabric.stop() };
+  const agent = new FabricAgent(options);
+  enableForwarding(options.clusterCidrs);
+  agent.loop.start();
+  return { stop: () => agent.stop() };
 }
 
-class Fabric {
+interface Running {
+  readonly name: FabricKindName;
+  readonly companion: FabricCompanion | undefined;
+}
+
+class FabricAgent {
+  readonly loop: FabricLoop;
   readonly #options: FabricOptions;
-  readonly #nl = Netlink.open();
-  readonly #cache: Cache<Node>;
-  readonly #ends: (() => void)[] = [];
-  #pass: NodeJS.Timeout | undefined;
-  #passAt = Number.POSITIVE_INFINITY;
-  #decision: FabricDecision = { routes: [], problems: [] };
-  #reported = '';
-  #stopped = false;
+  readonly #report: FabricReport;
+  #current: Running | undefined;
+  /** Kinds that were chosen before and still run until the current one is in place. */
+  readonly #former: Running[] = [];
+  #isCleared = false;
 
   constructor(options: FabricOptions) {
+    const { client, nodeName, clusterCidrs, log } = options;
     this.#options = options;
-    this.#cache = options.client.cache(nodes);
-    this.#ends.push(() => this.#cache.stop());
+    const recorder = createRecorder(client, 'weft-fabric', nodeName);
+    const node = { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName };
+    this.#report = new FabricReport(log, recorder, node);
+    this.loop = new FabricLoop({ client, context: { nodeName, clusterCidrs }, log }, (pass) => this.#pass(pass));
   }
 
-  start(): void {
-    const cache = this.#cache;
-    enableForwarding(this.#options.clusterCidrs);
-    this.#ends.push(
-      cache.subscribe(() => {
-        if (cache.isSynced) this.#schedule(settleMs);
-      }),
-    );
-    // Routes of nodes that went away while the agent was down are pruned only when all Nodes are known.
-    cache.synced.then(
-      () => this.#schedule(0),
-      () => {},
-    );
-    const groups = [routeGroup.link, routeGroup.ipv4Route, routeGroup.ipv6Route];
-    this.#ends.push(
-      monitorNetlink({ groups }, (event) => {
-        if (cache.isSynced && concernsRoutes(event)) this.#schedule(settleMs);
-      }),
-    );
-    const audit = setInterval(() => cache.isSynced && this.#schedule(0), auditMs).unref();
-    this.#ends.push(() => clearInterval(audit));
+  async stop(): Promise<void> {
+    await this.loop.stop();
+    for (const { companion } of [...this.#former, ...(this.#current === undefined ? [] : [this.#current])])
+      await companion?.stop({ remove: false });
   }
 
-  stop(): void {
-    this.#stopped = true;
-    for (const end of this.#ends.splice(0).reverse()) end();
-    clearTimeout(this.#pass);
-    this.#nl.close();
+  async #pass({ input, kernel, surprised, problems }: Pass): Promise<boolean> {
+    const plan = decideFabric(input);
+    if (plan.waitsFor !== undefined) {
+      this.#report.problems([...problems, ...plan.problems], plan.waitsFor);
+      return true;
+    }
+    const { companion } = await this.#running(input.config.fabric);
+    const added = kernel.write(plan, { prune: false });
+    const isComplete = companion === undefined || (await companion.follow(input));
+    const pruned = isComplete ? kernel.write(plan, { prune: true }) : { done: [], failed: added.failed };
+    this.#report.written({ ...pruned, done: [...added.done, ...pruned.done] }, surprised);
+    this.#report.problems([...problems, ...plan.problems, ...pruned.failed]);
+    if (isComplete) await this.#retire(input.config.fabric);
+    const isAnnounced = isComplete && (await this.#announce(input.config.fabric, plan.links[0]?.local));
+    return isComplete && isAnnounced && pruned.failed.length === 0;
   }
 
-  #schedule(delayMs: number): void {
-    const at = performance.now() + delayMs;
-    if (this.#stopped || at >= this.#passAt) return;
-    clearTimeout(this.#pass);
-    this.#passAt = at;
-    this.#pass = setTimeout(() => {
-      this.#passAt = Number.POSITIVE_INFINITY;
-      try {
-        this.#decision = decideRoutes(this.#cache.list(), this.#options);
-        this.#report(applyRoutes(this.#nl, this.#decision.routes));
-      } catch (error) {
-        this.#options.log.error({ err: error }, 'writing the routes to other nodes failed');
-        this.#schedule(retryMs);
-      }
-    }, delayMs);
+  /** The chosen kind, started where it is a new choice. */
+  async #running(name: FabricKindName): Promise<Running> {
+    if (this.#current?.name === name) return this.#current;
+    if (this.#current !== undefined) this.#former.push(this.#current);
+    this.#options.log.info({ fabric: name, former: this.#current?.name }, 'the fabric');
+    // One that was left a moment ago and is chosen again goes on.
+    const again = this.#former.findIndex((former) => former.name === name);
+    const [kept] = again < 0 ? [] : this.#former.splice(again, 1);
+    this.#current = kept ?? { name, companion: await kinds[name]?.start?.(this.#companionOptions) };
+    return this.#current;
   }
 
-  #report(change: RouteChange): void {
-    const { log } = this.#options;
-    for (const { to, via, owner } of change.replaced) log.info({ to, via, owner }, 'route set');
-    for (const { to, via } of change.deleted) log.info({ to, via }, 'route deleted');
-    const failures = change.failed.map(({ route, error }) => `${route.owner}: ${message(error)}`);
-    const problems = this.#decision.problems.map(({ owner, reason }) => `${owner}: ${reason}`);
-    const all = [...problems, ...failures].join('\n');
-    if (all !== '' && all !== this.#reported) log.warn({ problems, failures }, 'not every node can be reached');
-    this.#reported = all;
-    if (failures.length > 0) this.#schedule(retryMs);
+  get #companionOptions(): CompanionOptions {
+    const { client, nodeName, clusterCidrs, log } = this.#options;
+    return { client, nodeName, clusterCidrs, log };
+  }
+
+  /** The current kind is in place: what others left goes. */
+  async #retire(current: FabricKindName): Promise<void> {
+    for (const { companion } of this.#former.splice(0)) await companion?.stop({ remove: true });
+    if (this.#isCleared) return;
+    this.#isCleared = true;
+    for (const [name, kind] of Object.entries(kinds)) if (name !== current) await kind.clear?.(this.#companionOptions);
+  }
+
+  /** Tells the other nodes what is in place here, by annotations of the own Node. True when they are as they should be. */
+  async #announce(fabric: FabricKindName, vtep: Ip | undefined): Promise<boolean> {
+    const { client, nodeName, log } = this.#options;
+    const node = this.loop.node(nodeName);
+    if (node === undefined) return true;
+    const { annotations = {} } = node.metadata;
+    const wanted = { [fabricAnnotation.inPlace]: fabric, [fabricAnnotation.vtep]: vtep };
+    const different = Object.entries(wanted).filter(([key, value]) => annotations[key] !== value);
+    if (different.length === 0) return true;
+    const changes = Object.fromEntries(different.map(([key, value]) => [key, value ?? null]));
+    try {
+      await client.patch(nodes, { name: nodeName }, { type: 'merge', body: { metadata: { annotations: changes } } });
+      return true;
+    } catch (error) {
+      log.warn({ err: error }, 'cannot say on the Node which fabric is in place; trying again');
+      return false;
+    }
   }
 }
-
-const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** A node forwards its pods' packets. */
 function enableForwarding(clusterCidrs: readonly Cidr[]): void {
   writeSysctl('net/ipv4/ip_forward', '1');
   if (clusterCidrs.some((range) => familyOf(range) === 'IPv6')) writeSysctl('net/ipv6/conf/all/forwarding', '1');
-}
-
-/** A route of the fabric that was deleted, or a link that came, went or changed (the kernel drops its routes silently). */
-function concernsRoutes(event: MonitorEvent): boolean {
-  if (event.type === 'overrun') return true;
-  return event.messages.some((entry) => {
-    if (entry.type === RTM_DELROUTE) return parseRoute(entry)?.protocol === fabricProtocol;
-    // Bridge ports announce themselves in the bridge's family too; pods' links, as ports, carry no route.
-    if (entry.type !== RTM_NEWLINK && entry.type !== RTM_DELLINK) return false;
-    return entry.body.readUInt8(0) === 0 && parseLink(entry).master === undefined;
-  });
 }

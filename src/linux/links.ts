@@ -1,5 +1,6 @@
 // Network interfaces through rtnetlink: bridges, veth pairs, their settings (linux/if_link.h).
-import type { Mac } from '../net/address.ts';
+import { familyOf, type Ip, type Mac } from '../net/address.ts';
+import { ipBytes, ipFromBytes } from './addresses.ts';
 import {
   attribute,
   flag,
@@ -35,6 +36,7 @@ const IFLA = {
 const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 };
 const BRPORT_MODE_HAIRPIN = 4;
 const VETH_PEER = 1;
+const VXLAN = { id: 1, local: 4, learning: 7, port: 15, local6: 17 };
 const IFF_UP = 1;
 const IFF_LOWER_UP = 1 << 16;
 const AF_BRIDGE = 7;
@@ -55,6 +57,20 @@ export interface Link {
   readonly peer?: number;
   /** As a bridge port: whether frames may leave through the port that they came in by. */
   readonly hairpin?: boolean;
+  /** Of a VXLAN device. */
+  readonly vxlan?: VxlanData;
+}
+
+/** What makes a VXLAN device. */
+export interface VxlanData {
+  /** The network identifier. */
+  readonly vni: number;
+  /** The UDP port that it listens on and sends to. */
+  readonly port: number;
+  /** The address that it sends from. */
+  readonly local?: Ip;
+  /** Whether it learns from what it gets behind which address a hardware address is. */
+  readonly learning: boolean;
 }
 
 /** Which interface: by its index, or by its name. */
@@ -103,6 +119,7 @@ export function parseLink(message: Message): Link {
   const peer = found.get(IFLA.link)?.readUInt32LE();
   const hairpin =
     readText(info.get(INFO.slaveKind)) === 'bridge' ? port.get(BRPORT_MODE_HAIRPIN)?.readUInt8() : undefined;
+  const vxlan = kind === 'vxlan' ? parseVxlan(info.get(INFO.data) ?? Buffer.alloc(0)) : undefined;
   return {
     index: message.body.readInt32LE(4),
     name: readText(found.get(IFLA.ifname)) ?? '',
@@ -114,6 +131,18 @@ export function parseLink(message: Message): Link {
     ...(master === undefined ? {} : { master }),
     ...(peer === undefined ? {} : { peer }),
     ...(hairpin === undefined ? {} : { hairpin: hairpin !== 0 }),
+    ...(vxlan === undefined ? {} : { vxlan }),
+  };
+}
+
+function parseVxlan(data: Buffer): VxlanData {
+  const found = parseAttributes(data);
+  const local = found.get(VXLAN.local) ?? found.get(VXLAN.local6);
+  return {
+    vni: found.get(VXLAN.id)?.readUInt32LE() ?? 0,
+    port: found.get(VXLAN.port)?.readUInt16BE() ?? 0,
+    learning: (found.get(VXLAN.learning)?.readUInt8() ?? 0) !== 0,
+    ...(local === undefined ? {} : { local: ipFromBytes(local) }),
   };
 }
 
@@ -121,7 +150,8 @@ export function formatMac(bytes: Buffer): Mac {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':') as Mac;
 }
 
-function macBytes(mac: Mac): Buffer {
+/** A hardware address as it travels. */
+export function macBytes(mac: Mac): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 
@@ -164,6 +194,23 @@ export function createBridge(nl: Netlink, link: NewLink): void {
 /** Makes an interface without a wire, as an anchor for addresses (needs the kernel's `dummy`). */
 export function createDummy(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'dummy', []);
+}
+
+/**
+ * Makes a VXLAN device. It is bound to no other link: the route to the remote address decides, so that it outlives its
+ * links. Throws NetlinkError (EEXIST) where the name, or the VNI at that port, is taken.
+ */
+export function createVxlan(nl: Netlink, link: NewLink, { vni, port, local, learning }: VxlanData): void {
+  const portBytes = Buffer.alloc(2);
+  portBytes.writeUInt16BE(port);
+  addLink(nl, link, 'vxlan', [
+    u32(VXLAN.id, vni),
+    attribute(VXLAN.port, portBytes),
+    u8(VXLAN.learning, learning ? 1 : 0),
+    ...(local === undefined
+      ? []
+      : [attribute(familyOf(local) === 'IPv4' ? VXLAN.local : VXLAN.local6, ipBytes(local))]),
+  ]);
 }
 
 /** The other end of a veth pair; `netns` is an open descriptor of the namespace that it is made in. */

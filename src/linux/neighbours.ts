@@ -4,8 +4,8 @@ import { addressFamily, ipBytes, ipFromBytes } from './addresses.ts';
 import { formatMac } from './links.ts';
 import { attribute, flag, isGone, type Message, type Netlink, parseAttributes } from './netlink.ts';
 
-const RTM_NEWNEIGH = 28;
-const RTM_DELNEIGH = 29;
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 const NDA = { dst: 1, lladdr: 2 };
 const NUD_PERMANENT = 0x80;
@@ -63,7 +63,8 @@ export function listNeighbours(nl: Netlink): Neighbour[] {
   return answers.flatMap((message) => parseNeighbour(message) ?? []);
 }
 
-function parseNeighbour(message: Message): Neighbour | undefined {
+/** The entry of an RTM_NEWNEIGH or RTM_DELNEIGH message; undefined where it has no MAC or no address. */
+export function parseNeighbour(message: Message): Neighbour | undefined {
   const found = parseAttributes(message.body.subarray(12));
   const [address, mac] = [found.get(NDA.dst), found.get(NDA.lladdr)];
   if ((address?.length !== 4 && address?.length !== 16) || mac?.length !== 6) return undefined;

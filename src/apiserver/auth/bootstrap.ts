@@ -193,6 +193,8 @@ export const clusterRoles: readonly ClusterRole[] = [
   ]),
   role('system:node-proxier', proxy),
   role('system:kube-dns', dns),
+  // The settings of the network, which the agent of every node follows.
+  role('weft:network-config', [rule([''], ['configmaps'], reading, ['weft-config'])]),
   role('system:auth-delegator', [
     rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
     rule(['authorization.k8s.io'], ['subjectaccessreviews'], ['create']),
@@ -208,5 +210,6 @@ export const clusterRoleBindings: readonly ClusterRoleBinding[] = [
   binding('system:kube-controller-manager', [toUser('system:kube-controller-manager')]),
   binding('system:node', []),
   binding('system:node-proxier', [toUser('system:kube-proxy')]),
+  binding('weft:network-config', [toGroup(group.nodes)]),
   binding('system:kube-dns', [{ kind: 'ServiceAccount', name: 'kube-dns', namespace: 'kube-system' }]),
 ];

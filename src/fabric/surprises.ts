@@ -1,0 +1,79 @@
+// Which of the kernel's announcements mean that the fabric must look at the kernel anew: someone else changed it. Pure.
+import { parseAddress, RTM_DELADDR, RTM_NEWADDR } from '../linux/addresses.ts';
+import { parseForwarding } from '../linux/forwarding.ts';
+import { RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
+import { parseNeighbour, RTM_DELNEIGH, RTM_NEWNEIGH } from '../linux/neighbours.ts';
+import { flag, type Message } from '../linux/netlink.ts';
+import type { MonitorEvent } from '../linux/netlink-monitor.ts';
+import { parseRoute, RTM_DELROUTE, RTM_NEWROUTE } from '../linux/routes.ts';
+import { fabricProtocol } from './kernel.ts';
+import { type KernelState, keyOf } from './state.ts';
+import { vxlanName } from './vxlan.ts';
+
+/** What the fabric remembers: its own things, and the interfaces that its plan depends on. */
+export interface Memory {
+  readonly state: KernelState;
+  /** The index of the fabric's device, 0 where there is none. */
+  readonly device: number;
+  /** The indices of the links to the underlay. */
+  readonly underlay: ReadonlySet<number>;
+}
+
+/**
+ * Whether an event contradicts what is remembered. Own changes do not: they are remembered before their event comes.
+ * Pods that come and go do not either (their links have no address on the node's side).
+ */
+export function isSurprise(event: MonitorEvent, memory: Memory): boolean {
+  return event.type === 'overrun' || event.messages.some((message) => contradicts(message, memory));
+}
+
+function contradicts(message: Message, memory: Memory): boolean {
+  switch (message.type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK: {
+      // The kernel drops the routes of a link that goes down without a word. Announcements of bridges are about ports.
+      const index = message.body.readInt32LE(4);
+      return message.body.readUInt8(0) === 0 && (index === memory.device || memory.underlay.has(index));
+    }
+    case RTM_NEWADDR:
+    case RTM_DELADDR: {
+      const entry = parseAddress(message);
+      if (entry === undefined || entry.address.startsWith('fe80:')) return false;
+      if (entry.link !== memory.device) return true;
+      const isKnown = memory.state.addresses.has(keyOf.address({ ...entry, link: vxlanName }));
+      return isKnown !== (message.type === RTM_NEWADDR);
+    }
+    case RTM_DELROUTE:
+    case RTM_NEWROUTE:
+      return contradictsRoute(message, memory);
+    case RTM_NEWNEIGH:
+    case RTM_DELNEIGH:
+      return memory.device !== 0 && contradictsNeighbour(message, memory);
+    default:
+      return false;
+  }
+}
+
+/** One of ours was deleted, or someone replaced it by one of theirs. */
+function contradictsRoute(message: Message, { state }: Memory): boolean {
+  const route = parseRoute(message);
+  if (route === undefined) return false;
+  const known = state.routes.get(keyOf.route({ to: route.to, metric: route.metric ?? 0 }));
+  if (known === undefined) return false;
+  if (message.type === RTM_NEWROUTE) return route.protocol !== fabricProtocol && (message.flags & flag.replace) !== 0;
+  return route.protocol === fabricProtocol && route.via === known.via;
+}
+
+function contradictsNeighbour(message: Message, { state, device }: Memory): boolean {
+  const isNew = message.type === RTM_NEWNEIGH;
+  const forwarding = parseForwarding(message);
+  if (forwarding !== undefined) {
+    if (forwarding.link !== device) return false;
+    const known = state.forwarding.get(keyOf.forwarding({ link: vxlanName, mac: forwarding.mac }));
+    return isNew ? known?.remote !== forwarding.remote : known?.remote === forwarding.remote;
+  }
+  const neighbour = parseNeighbour(message);
+  if (neighbour === undefined || neighbour.link !== device) return false;
+  const known = state.neighbours.get(keyOf.neighbour({ link: vxlanName, address: neighbour.address }));
+  return known !== undefined && (!isNew || !neighbour.permanent || known.mac !== neighbour.mac);
+}

@@ -1,0 +1,101 @@
+// The settings of the cluster's network, as an object that its components share: the ConfigMap kube-system/weft-config.
+import { type Ip, parseIp } from '../net/address.ts';
+import type { ConfigMap } from './types.generated.ts';
+
+/** Where the settings are. */
+export const networkConfigKey = { namespace: 'kube-system', name: 'weft-config' } as const;
+
+/** How nodes reach the pods of other nodes. */
+export const fabricKinds = ['host-gw', 'router', 'vxlan', 'bgp'] as const;
+export type FabricKindName = (typeof fabricKinds)[number];
+
+/** What a node says about its fabric, as annotations of its Node. */
+export const fabricAnnotation = {
+  /** The kind by which this node now sends to the others: it is in the kernel. */
+  inPlace: 'network.weft.dev/fabric',
+  /** Where the node takes in VXLAN: the address of its end of the tunnels. */
+  vtep: 'network.weft.dev/vtep',
+} as const;
+
+/** An annotation of the ConfigMap: what the router between the nodes has in its table (`router`, or absent). */
+export const routerAnnotation = 'network.weft.dev/router-table';
+
+export interface VxlanSettings {
+  /** The network identifier, 1 to 16777215. */
+  readonly vni: number;
+  /** The UDP port. */
+  readonly port: number;
+  /** Nodes on one subnet of the underlay reach each other without a tunnel. */
+  readonly crossSubnet: boolean;
+}
+
+export interface NetworkConfig {
+  readonly fabric: FabricKindName;
+  readonly vxlan: VxlanSettings;
+  /** The addresses of the router between the nodes, in each subnet of the underlay and family. */
+  readonly routers: readonly Ip[];
+  /** Whether that router has the routes to all pods. */
+  readonly routerHasTable: boolean;
+}
+
+export const defaultNetworkConfig: NetworkConfig = {
+  fabric: 'host-gw',
+  // As flannel's: Linux' own port, not that of the RFC (4789), which other software of a machine may use.
+  vxlan: { vni: 1, port: 8472, crossSubnet: false },
+  routers: [],
+  routerHasTable: false,
+};
+
+/** A setting that cannot be followed, in one line that names it and its value. */
+export interface ConfigProblem {
+  readonly key: string;
+  readonly reason: string;
+}
+
+/**
+ * Reads the settings; what is absent is the default. A value that is wrong is reported, and the default is taken for
+ * it, except that `fabric` must be right: undefined then, and the network stays as it is.
+ */
+export function readNetworkConfig(object: ConfigMap): {
+  readonly config: NetworkConfig | undefined;
+  readonly problems: readonly ConfigProblem[];
+} {
+  const data = object.data ?? {};
+  const problems: ConfigProblem[] = [];
+  const whole = (key: string, most: number, otherwise: number): number => {
+    const text = data[key];
+    if (text === undefined) return otherwise;
+    if (/^[1-9]\d{0,8}$/.test(text) && Number(text) <= most) return Number(text);
+    problems.push({ key, reason: `'${text}' must be a whole number from 1 to ${most}` });
+    return otherwise;
+  };
+  const vxlan = {
+    vni: whole('vxlan.vni', 2 ** 24 - 1, defaultNetworkConfig.vxlan.vni),
+    port: whole('vxlan.port', 65_535, defaultNetworkConfig.vxlan.port),
+    crossSubnet: readSwitch(data['vxlan.crossSubnet'], 'vxlan.crossSubnet', problems),
+  };
+  const routers = readAddresses(data['router.addresses'], 'router.addresses', problems);
+  const named = data.fabric ?? defaultNetworkConfig.fabric;
+  const fabric = fabricKinds.find((kind) => kind === named);
+  if (fabric === undefined) {
+    problems.push({ key: 'fabric', reason: `'${named}' must be one of ${fabricKinds.join(', ')}` });
+    return { config: undefined, problems };
+  }
+  const routerHasTable = object.metadata.annotations?.[routerAnnotation] === 'router';
+  return { config: { fabric, vxlan, routers, routerHasTable }, problems };
+}
+
+function readSwitch(text: string | undefined, key: string, problems: ConfigProblem[]): boolean {
+  if (text !== undefined && text !== 'true' && text !== 'false')
+    problems.push({ key, reason: `'${text}' must be true or false` });
+  return text === 'true';
+}
+
+function readAddresses(text: string | undefined, key: string, problems: ConfigProblem[]): Ip[] {
+  const parts = (text ?? '').split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
+  return parts.flatMap((part) => {
+    const address = parseIp(part);
+    if (address === undefined) problems.push({ key, reason: `'${part}' is not an IP address` });
+    return address ?? [];
+  });
+}
