@@ -79,7 +79,12 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
   const podCache = client.cache(podResource, { fieldSelector: `spec.nodeName=${o.nodeName}` });
   const serviceCache = client.cache(serviceResource);
   let workers: PodWorkers | undefined;
-  const cache = startRuntimeCache({ cri, log, onChange: (runtime) => workers?.runtimeChanged(runtime) });
+  const cache = startRuntimeCache({
+    cri,
+    log,
+    onChange: (runtime) => workers?.runtimeChanged(runtime),
+    onBack: () => workers?.runtimeBack(),
+  });
   const objects = createObjects(client);
   const tokens = createTokens(client);
   const backOff = o.backOff ?? defaultBackOff;

@@ -2,6 +2,7 @@
 // kubelet.test.ts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pods } from '../../src/k8s/resources.ts';
 import { eventsOf, isReady, type Machine, podGone, podNamed, podWhen, shell, startMachine } from './machine.ts';
 
@@ -152,6 +153,27 @@ test('pods go on through a kill of containerd, and exits are still noticed', asy
     'ordered',
     (pod) => isReady(pod) && pod.status?.containerStatuses?.[0]?.restartCount === 2,
   );
+});
+
+test('containerd killed again and again while a pod is made: the pod comes without a long pause, and no trace is left twice', async () => {
+  for (const [round, pauseMs] of [20, 90, 160, 230, 300].entries()) {
+    const name = `interrupted-${round}`;
+    await machine.client.create(
+      pods,
+      podNamed(name, {
+        terminationGracePeriodSeconds: 0,
+        containers: [shell('one', 'sleep 1000'), shell('two', 'sleep 1000')],
+      }),
+    );
+    await sleep(pauseMs);
+    await machine.restartContainerd();
+    // Less than the ten seconds after which a container whose creation failed is tried again.
+    const pod = await podWhen(machine.client, name, isReady, 8000);
+    assert.deepEqual(
+      (await eventsOf(machine.client, pod)).filter((text) => /^Failed: |reserved for/.test(text)),
+      [],
+    );
+  }
 });
 
 test('a sandbox that dies is replaced, with a new address, and init containers run again', async () => {

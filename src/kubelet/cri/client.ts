@@ -34,8 +34,18 @@ function grpcCodeName(code: number): string {
 export const isUnavailable = (error: unknown): boolean =>
   error instanceof RuntimeError &&
   (error.code === grpc.status.UNAVAILABLE || error.code === grpc.status.DEADLINE_EXCEEDED);
+/** The runtime itself was not reached; with {@link isUnavailable} alone it may be a registry behind it. */
+export const isConnectionLost = (error: unknown): boolean =>
+  isUnavailable(error) && error instanceof RuntimeError && /Connection dropped|No connection/.test(error.message);
 export const isMissing = (error: unknown): boolean =>
   error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
+
+/**
+ * An earlier call to create the same sandbox or container, whose answer was lost, is still being carried out. What it
+ * makes shows in a listing soon.
+ */
+export const isReserved = (error: unknown): boolean =>
+  error instanceof RuntimeError && /failed to reserve (sandbox|container) name/.test(error.message);
 
 export interface CallOptions {
   /** Milliseconds until the call is given up; two minutes where absent, two seconds for what only reads. */

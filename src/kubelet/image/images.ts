@@ -1,7 +1,7 @@
 // Images: present on the node, or pulled by the rules of imagePullPolicy, with back-off and with events that name the
 // reason. Rules: kubernetes pkg/kubelet/images/image_manager.go.
 import type { Container, Pod, Secret } from '../../k8s/types.generated.ts';
-import { type Cri, RuntimeError } from '../cri/client.ts';
+import { type Cri, isConnectionLost, isUnavailable, RuntimeError } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
 import { type BackOff, type BackOffOptions, createBackOff } from '../pod/back-off.ts';
 import { credentialsFor } from './credentials.ts';
@@ -29,7 +29,7 @@ export class ImageError extends Error {
 export type ImageEvent = (type: 'Normal' | 'Warning', reason: string, message: string) => void;
 
 export interface Images {
-  /** The image of a container, pulled where that is needed. Throws an ImageError. */
+  /** The image of a container, pulled where that is needed. Throws an ImageError, or an error that {@link isUnavailable}. */
   ensure(
     pod: Pod,
     container: Container,
@@ -81,7 +81,7 @@ export function createImages(cri: Cri, backOffOptions: BackOffOptions): Images {
       const image = withTag(container.image ?? '');
       const policy = container.imagePullPolicy ?? 'IfNotPresent';
       const present = await lookUp(image).catch((error: unknown) => {
-        throw inspectError(image, error);
+        throw isUnavailable(error) ? error : inspectError(image, error);
       });
       if (present !== undefined && policy !== 'Always') {
         record('Normal', 'Pulled', `Container image "${container.image}" already present on machine`);
@@ -100,6 +100,7 @@ export function createImages(cri: Cri, backOffOptions: BackOffOptions): Images {
         await orAborted(pullOnce(image, secrets), signal);
       } catch (error) {
         signal.throwIfAborted();
+        if (isConnectionLost(error)) throw error;
         const now = Date.now();
         const message = error instanceof Error ? error.message : String(error);
         record('Warning', 'Failed', `Failed to pull image "${container.image}": ${message}`);

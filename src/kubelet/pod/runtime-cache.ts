@@ -32,6 +32,7 @@ export interface RuntimeCache {
 }
 
 const relistMs = 60_000;
+const relistRetryMs = 200;
 /** containerd tells of an exit before CRI's own record of it is written: look again after these pauses. */
 const exitPauses = [2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240] as const;
 /** After a reconnection: events before the subscription's beginning are lost, and a restarted runtime is late itself. */
@@ -42,6 +43,8 @@ export function startRuntimeCache(options: {
   readonly log: Log;
   /** Called after each change of a pod's state. */
   readonly onChange: (pod: PodRuntime) => void;
+  /** Called after the first listing of each connection to the runtime. */
+  readonly onBack?: () => void;
   readonly relistMs?: number;
 }): RuntimeCache {
   const { cri, log, onChange } = options;
@@ -123,18 +126,27 @@ export function startRuntimeCache(options: {
     markSynced();
   };
 
+  let isBack = false;
   const relistLogged = (): void => {
-    relist().catch((error: unknown) => {
-      if (stopped) return;
-      if (!isUnavailable(error)) log.warn({ err: error }, 'cannot list what runs');
-      retry = setTimeout(relistLogged, 200);
-    });
+    clearTimeout(retry);
+    relist()
+      .then(() => {
+        if (isBack && !stopped) options.onBack?.();
+        isBack = false;
+      })
+      .catch((error: unknown) => {
+        if (stopped) return;
+        if (!isUnavailable(error)) log.warn({ err: error }, 'cannot list what runs');
+        clearTimeout(retry);
+        retry = setTimeout(relistLogged, relistRetryMs);
+      });
   };
   let retry: NodeJS.Timeout | undefined;
   let late: NodeJS.Timeout[] = [];
   const following = cri.follow(
     (event) => void settle(event),
     () => {
+      isBack = true;
       relistLogged();
       for (const pending of late) clearTimeout(pending);
       late = latePauses.map((pause) => setTimeout(relistLogged, pause));

@@ -6,6 +6,7 @@ import { containerConfig } from '../container/config.ts';
 import { ConfigError, environment } from '../container/env.ts';
 import { runHook } from '../container/hooks.ts';
 import { containerMounts } from '../container/mounts.ts';
+import { isReserved, isUnavailable } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
 import { ImageError } from '../image/images.ts';
 import type { VolumePaths } from '../volume/volumes.ts';
@@ -38,12 +39,17 @@ export interface StartInput {
   readonly image: Promise<Message<'Image'>>;
 }
 
-/** Starts the container and resolves with its id when postStart has ended. Throws a StartError. */
+/**
+ * Starts the container and resolves with its id when postStart has ended. Throws a StartError, or a RuntimeError where
+ * the runtime could not be asked.
+ */
 export async function startContainer(node: NodeContext, input: StartInput): Promise<string> {
   const { pod, container } = input;
   const record = (type: 'Normal' | 'Warning', reason: string, message: string): void =>
     node.recorder.event(referenceTo(pod, container.name), type, reason, message);
-  const fail = (reason: string, error: unknown): StartError => {
+  const fail = (reason: string, error: unknown): unknown => {
+    // The runtime is away or its answer is lost: no fault of the container's. What is there is looked at anew.
+    if (isUnavailable(error) || isReserved(error)) return error;
     const message = error instanceof Error ? error.message : String(error);
     record('Warning', 'Failed', `Error: ${message}`);
     return new StartError(reason, message);

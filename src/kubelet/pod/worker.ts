@@ -6,7 +6,7 @@ import type { Stored } from '../../k8s/object.ts';
 import { pods } from '../../k8s/resources.ts';
 import type { Pod } from '../../k8s/types.generated.ts';
 import { forbiddenSysctl } from '../container/security.ts';
-import { isUnavailable } from '../cri/client.ts';
+import { isReserved, isUnavailable } from '../cri/client.ts';
 import { computePodActions } from './actions.ts';
 import { podStatus } from './api-status.ts';
 import { BringUpError, bringUp, prepareVolumes } from './bring-up.ts';
@@ -91,6 +91,12 @@ export class PodWorker {
     this.wake();
   }
 
+  /** The runtime is back: what failed while it was away is tried again at once. */
+  retry(): void {
+    this.failures = 0;
+    this.wake();
+  }
+
   /** The kubelet stops; the pod goes on running. */
   stop(): void {
     this.stopped = true;
@@ -153,8 +159,10 @@ export class PodWorker {
     } catch (error) {
       if (this.stopped) return undefined;
       if (this.ending && this.abort.signal.reason === error) return 0;
-      if (!(error instanceof BringUpError) && !isUnavailable(error))
+      if (!(error instanceof BringUpError) && !isUnavailable(error) && !isReserved(error))
         this.warn(error, 'cannot bring the pod to its state');
+      // The next step must see what this one has made, or what an earlier one makes still.
+      await this.node.cache.refresh(this.key).catch(() => undefined);
       return Math.min(firstRetryMs * 2 ** this.failures++, maxRetryMs);
     }
   }

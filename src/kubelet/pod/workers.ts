@@ -12,6 +12,8 @@ import { PodWorker } from './worker.ts';
 
 export interface PodWorkers extends PodSource {
   runtimeChanged(runtime: PodRuntime): void;
+  /** The runtime was away and is back. */
+  runtimeBack(): void;
   /** Ends and removes what runs, or is left on the disk, of pods that are no more in the API. */
   removeOrphans(): Promise<void>;
   stop(): void;
@@ -55,6 +57,10 @@ export function startPodWorkers(node: NodeContext, pods: Cache<Pod>): PodWorkers
 
   return {
     runtimeChanged: (runtime) => workers.get(runtime.uid)?.runtimeChanged(runtime),
+
+    runtimeBack() {
+      for (const worker of workers.values()) worker.retry();
+    },
 
     async removeOrphans() {
       const orphans = node.cache.all().filter(({ uid }) => !workers.has(uid));
