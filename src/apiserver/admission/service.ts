@@ -1,12 +1,10 @@
 // What the server fills into a Service: its families, cluster addresses and node ports (kubernetes, registry/core/service).
 import type { Service, ServiceSpec } from '../../k8s/types.generated.ts';
-import type { Family } from '../../net/address.ts';
-import { familyOf, parseIp } from '../../net/address.ts';
 import { type ApiObject, typed } from '../object.ts';
 import { type FieldError, invalid } from '../schema/errors.ts';
 import { AllocationError, type ServiceAddresses } from './service-addresses.ts';
+import { fillFamilies, isHeadless } from './service-families.ts';
 
-const headless = (spec: ServiceSpec): boolean => (spec.clusterIPs?.[0] ?? spec.clusterIP) === 'None';
 const hasNodePorts = (spec: ServiceSpec): boolean =>
   spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false);
 const canHaveNodePorts = (spec: ServiceSpec): boolean => spec.type === 'NodePort' || spec.type === 'LoadBalancer';
@@ -37,7 +35,8 @@ export function prepareService(object: ApiObject, before: ApiObject | undefined,
   }
   if (!canHaveNodePorts(spec) && old !== undefined && canHaveNodePorts(old)) dropNodePorts(spec, old);
   if (!needsHealthPort(spec) && old?.healthCheckNodePort === spec.healthCheckNodePort) delete spec.healthCheckNodePort;
-  fillFamilies(spec, metadata.name ?? '', addresses);
+  const faults = fillFamilies(spec, old?.type === 'ExternalName' ? undefined : old, addresses.families);
+  if (faults.length > 0) refuse(metadata.name ?? '', faults);
 }
 
 /** A client that replaces a Service need not repeat what was allocated to it. */
@@ -48,7 +47,6 @@ function keepAllocated(spec: ServiceSpec, old: ServiceSpec): void {
       if (old.clusterIPs !== undefined) spec.clusterIPs = [...old.clusterIPs];
     }
     if (!spec.ipFamilies?.length && old.ipFamilies !== undefined) spec.ipFamilies = [...old.ipFamilies];
-    spec.ipFamilyPolicy ??= old.ipFamilyPolicy ?? 'SingleStack';
   }
   if (canHaveNodePorts(spec) && canHaveNodePorts(old)) {
     for (const port of spec.ports ?? []) {
@@ -77,50 +75,7 @@ function dropNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
   }
 }
 
-function fillFamilies(spec: ServiceSpec, name: string, addresses: ServiceAddresses): void {
-  const configured = addresses.families;
-  const [first = 'IPv4'] = configured;
-  if (!spec.ipFamilyPolicy) {
-    const given = Math.max(spec.clusterIPs?.length ?? 0, spec.ipFamilies?.length ?? 0);
-    const free = headless(spec) && Object.keys(spec.selector ?? {}).length === 0;
-    spec.ipFamilyPolicy = free || given > 1 ? 'RequireDualStack' : 'SingleStack';
-    if (free && given <= 1 && configured.length === 1 && spec.ipFamilies?.length) spec.ipFamilyPolicy = 'SingleStack';
-  }
-  const families: Family[] = (spec.ipFamilies ?? []).filter((family) => family === 'IPv4' || family === 'IPv6');
-  for (const [i, text] of (spec.clusterIPs ?? []).entries()) {
-    const ip = parseIp(text);
-    if (ip !== undefined && families[i] === undefined) families[i] = familyOf(ip);
-  }
-  if (families.length === 0) families.push(first);
-  const dual = spec.ipFamilyPolicy !== 'SingleStack';
-  const selectorless = headless(spec) && Object.keys(spec.selector ?? {}).length === 0;
-  if (dual && configured.length < 2 && spec.ipFamilyPolicy === 'RequireDualStack' && !selectorless)
-    refuse(name, [
-      {
-        path: 'spec.ipFamilyPolicy',
-        type: 'Invalid',
-        value: 'RequireDualStack',
-        detail: 'this cluster is not configured for dual-stack services',
-      },
-    ]);
-  if (dual && families.length === 1 && (configured.length === 2 || selectorless))
-    families.push(families[0] === 'IPv4' ? 'IPv6' : 'IPv4');
-  if (!dual && (spec.ipFamilies?.length ?? 0) <= 1) families.splice(1);
-  spec.ipFamilies = families;
-  if (!dual && spec.clusterIPs !== undefined) spec.clusterIPs.splice(Math.max(1, families.length));
-  const missing = families.findIndex((family) => !configured.includes(family));
-  if (missing >= 0 && !selectorless)
-    refuse(name, [
-      {
-        path: `spec.ipFamilies[${missing}]`,
-        type: 'Invalid',
-        value: families[missing],
-        detail: 'not configured on this cluster',
-      },
-    ]);
-}
-
-function refuse(name: string, errors: FieldError[]): never {
+function refuse(name: string, errors: readonly FieldError[]): never {
   throw invalid({ group: '', kind: 'Service' }, name, errors);
 }
 
@@ -139,7 +94,7 @@ function allocateAddresses(
   name: string,
   addresses: ServiceAddresses,
 ): void {
-  if (headless(spec)) {
+  if (isHeadless(spec)) {
     spec.clusterIP = 'None';
     spec.clusterIPs = ['None'];
     return;

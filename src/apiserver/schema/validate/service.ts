@@ -1,4 +1,5 @@
 // Services (upstream pkg/apis/core/validation/validation.go, ValidateService).
+import { familyOf, parseIp } from '../../../net/address.ts';
 import type { Fields } from '../node.ts';
 import { isFields } from '../node.ts';
 import { sameValue } from '../typed-value.ts';
@@ -49,21 +50,41 @@ function validateExternalName(report: Report, spec: Fields): void {
   else report.allInvalid('spec.externalName', name, dnsSubdomain(name.replace(/\.$/, '')));
 }
 
-function validateClusterIps(report: Report, spec: Fields): void {
+/** The addresses and families of a Service, as far as they can be judged without knowing the cluster. */
+export function validateClusterIps(report: Report, spec: Fields): void {
   const ips = texts(spec, 'clusterIPs');
   const first = text(spec, 'clusterIP');
   if (ips.length > 0 && first !== '' && ips[0] !== first) {
     report.invalid('spec.clusterIPs[0]', ips[0], 'must match `clusterIP`');
   }
-  const all = ips.length > 0 ? ips : first === '' ? [] : [first];
-  all.forEach((ip, index) => {
-    if (ip === 'None' && index === 0 && all.length === 1) return;
-    report.allInvalid(`spec.clusterIPs[${index}]`, ip, ipAddress(ip));
-  });
-  if (all.length > 2) report.invalid('spec.clusterIPs', all, 'may only hold up to 2 values');
   report.oneOf('spec.ipFamilyPolicy', spec.ipFamilyPolicy, ['PreferDualStack', 'RequireDualStack', 'SingleStack']);
-  texts(spec, 'ipFamilies').forEach((family, index) => {
+  const families = texts(spec, 'ipFamilies');
+  families.forEach((family, index) => {
     report.oneOf(`spec.ipFamilies[${index}]`, family, ['IPv4', 'IPv6']);
+    if (families.indexOf(family) < index) report.duplicate(`spec.ipFamilies[${index}]`, family);
+  });
+  const all = ips.length > 0 ? ips : first === '' ? [] : [first];
+  const found = all.map((ip, index) => {
+    if (ip === 'None' && index === 0) return undefined;
+    report.allInvalid(`spec.clusterIPs[${index}]`, ip, ipAddress(ip));
+    const parsed = parseIp(ip);
+    return parsed === undefined ? undefined : familyOf(parsed);
+  });
+  if (all[0] === 'None' && all.length > 1) {
+    report.invalid('spec.clusterIPs', all, "'None' must be the first and only value");
+  }
+  if (all.length > 2) report.invalid('spec.clusterIPs', all, 'may only hold up to 2 values');
+  else if (found[0] !== undefined && found[0] === found[1]) {
+    report.invalid('spec.clusterIPs', all, 'may specify no more than one IP for each IP family');
+  }
+  found.forEach((family, index) => {
+    const wanted = families[index];
+    if (family === undefined || family === wanted || (wanted !== 'IPv4' && wanted !== 'IPv6')) return;
+    report.invalid(
+      `spec.clusterIPs[${index}]`,
+      all[index],
+      `expected an ${wanted} value as indicated by \`ipFamilies[${index}]\``,
+    );
   });
 }
 
