@@ -1,0 +1,203 @@
+// BGP between the nodes: watches its settings, follows the Nodes, and has BIRD do what was decided.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cache } from '../../k8s/client.ts';
+import { createRecorder, type Recorder } from '../../k8s/events.ts';
+import { configMaps, secrets } from '../../k8s/resources.ts';
+import type { ConfigMap, Secret } from '../../k8s/types.generated.ts';
+import type { CompanionOptions, FabricCompanion, FabricInput } from '../kinds.ts';
+import { Bird } from './bird.ts';
+import { birdConfig } from './bird-config.ts';
+import { type BgpDecision, decideBgp } from './decide.ts';
+import { parseDestinations } from './sessions.ts';
+import {
+  type BgpSettings,
+  BgpSettingsError,
+  bgpSettingsEntry,
+  bgpSettingsKey,
+  defaultBgpSettings,
+  readBgpSettings,
+} from './settings.ts';
+
+export interface BgpOptions extends CompanionOptions {
+  /** Where BIRD's files are; default {@link birdRunDir}. */
+  readonly runDir?: string;
+  /** The network namespace to speak BGP in; default the calling process's. */
+  readonly netns?: string;
+}
+
+/** On a node. */
+export const birdRunDir = '/run/weft/bird';
+
+/** After this long, nodes that are not reached are not waited for any more, in ms. */
+const patienceMs = 30_000;
+
+/** Starts BGP on a node. BIRD starts with the first input that has the node's address and range. */
+export async function startBgp(options: BgpOptions): Promise<FabricCompanion> {
+  const bgp = new Bgp(options);
+  await bgp.start();
+  return bgp;
+}
+
+class Bgp implements FabricCompanion {
+  readonly #options: BgpOptions;
+  readonly #runDir: string;
+  readonly #bird: Bird;
+  readonly #recorder: Recorder;
+  readonly #settingsCache: Cache<ConfigMap>;
+  #secretCache: Cache<Secret> | undefined;
+  /** Undefined until settings were read that can be followed. */
+  #settings: BgpSettings | undefined;
+  #input: FabricInput | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #reported = '';
+  #settled = false;
+  #stopped = false;
+  readonly #startedAt = performance.now();
+
+  constructor(options: BgpOptions) {
+    this.#options = options;
+    this.#runDir = options.runDir ?? birdRunDir;
+    this.#bird = new Bird({ ...options, runDir: this.#runDir });
+    this.#recorder = createRecorder(options.client, 'weft-bgp', options.nodeName);
+    this.#settingsCache = options.client.cache(configMaps, only);
+  }
+
+  async start(): Promise<void> {
+    await this.#settingsCache.synced;
+    await this.#readSettings();
+    this.#settingsCache.subscribe(() => {
+      if (this.#settingsCache.isSynced)
+        this.#inTurn(async () => {
+          await this.#readSettings();
+          await this.#pass();
+        }).catch((error: unknown) => this.#options.log.error({ err: error }, 'BGP cannot be set'));
+    });
+  }
+
+  async follow(input: FabricInput): Promise<boolean> {
+    this.#input = input;
+    return this.#inTurn(async () => {
+      if (!(await this.#pass())) return false;
+      this.#settled ||= await this.#isReached(input);
+      return this.#settled;
+    });
+  }
+
+  async stop({ remove }: { readonly remove: boolean }): Promise<void> {
+    this.#stopped = true;
+    this.#settingsCache.stop();
+    this.#secretCache?.stop();
+    await this.#last.catch(() => {});
+    if (remove) await this.#bird.end();
+    else this.#bird.release();
+    await this.#recorder.flush();
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work, work);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Decides and applies. False while there is nothing to apply. */
+  async #pass(): Promise<boolean> {
+    if (this.#stopped || this.#input === undefined || this.#settings === undefined) return false;
+    const decision = decideBgp({
+      ...this.#input,
+      clusterCidrs: this.#options.clusterCidrs,
+      settings: this.#settings,
+      passwords: this.#passwords(this.#settings),
+    });
+    this.#report(decision);
+    if (decision.plan === undefined) return false;
+    await this.#bird.apply(birdConfig(decision.plan, { logFile: this.#bird.logFile }));
+    return true;
+  }
+
+  /** Settings that cannot be followed are told, and the last good ones go on. */
+  async #readSettings(): Promise<void> {
+    const object = this.#settingsCache.list()[0];
+    const kept = join(this.#runDir, 'settings.json');
+    try {
+      this.#settings = await settingsOf(object);
+      // For an agent that starts when the object holds a mistake.
+      mkdirSync(this.#runDir, { recursive: true, mode: 0o700 });
+      writeFileSync(kept, JSON.stringify(this.#settings), { mode: 0o600 });
+    } catch (error) {
+      if (!(error instanceof BgpSettingsError) || object === undefined) throw error;
+      this.#options.log.warn({ problems: error.message.split('\n') }, 'the settings of BGP cannot be followed');
+      this.#recorder.event(
+        object,
+        'Warning',
+        'InvalidSettings',
+        `${error.message}\nThe former settings stay in force.`,
+      );
+      this.#settings ??= readKept(kept);
+    }
+  }
+
+  /** Undefined until they are known. */
+  #passwords(settings: BgpSettings): ReadonlyMap<string, string> | undefined {
+    if (settings.peers.every(({ passwordKey }) => passwordKey === undefined)) return new Map();
+    if (this.#secretCache === undefined) {
+      const cache = this.#options.client.cache(secrets, only);
+      this.#secretCache = cache;
+      const again = (): void => {
+        if (cache.isSynced)
+          this.#inTurn(() => this.#pass()).catch((error: unknown) =>
+            this.#options.log.error({ err: error }, 'BGP cannot be set'),
+          );
+      };
+      cache.subscribe(again);
+      cache.synced.then(again, () => {});
+    }
+    if (!this.#secretCache.isSynced) return undefined;
+    const data = this.#secretCache.list()[0]?.data ?? {};
+    return new Map(Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString('utf8')]));
+  }
+
+  #report({ problems }: BgpDecision): void {
+    const text = problems.map(({ owner, reason }) => `${owner}: ${reason}`).join('\n');
+    if (text === this.#reported) return;
+    this.#reported = text;
+    if (text === '') return;
+    this.#options.log.warn({ problems: text.split('\n') }, 'not every BGP session can be set up');
+    const object = this.#settingsCache.list()[0];
+    if (object !== undefined) this.#recorder.event(object, 'Warning', 'InvalidPeer', text);
+  }
+
+  /** Whether there is a route to each range of the nodes that are ready, or they have been waited for long enough. */
+  async #isReached({ peers }: FabricInput): Promise<boolean> {
+    if (performance.now() - this.#startedAt > patienceMs) return true;
+    const reply = await this.#bird.control?.command('show route primary where source = RTS_BGP').catch(() => undefined);
+    if (reply === undefined) return false;
+    const known = parseDestinations(reply);
+    return peers.reaches.every(({ peer, to }) => !peer.ready || known.has(to));
+  }
+}
+
+const only = { namespace: bgpSettingsKey.namespace, fieldSelector: `metadata.name=${bgpSettingsKey.name}` };
+
+/** The settings of the object; the defaults where there is none. Throws a BgpSettingsError. */
+async function settingsOf(object: ConfigMap | undefined): Promise<BgpSettings> {
+  const text = object?.data?.[bgpSettingsEntry];
+  if (object === undefined) return defaultBgpSettings;
+  if (text === undefined) throw new BgpSettingsError(`data: the key ${bgpSettingsEntry} is missing`);
+  const { parse } = await import('yaml');
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (error) {
+    throw new BgpSettingsError(`${bgpSettingsEntry}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return readBgpSettings(document);
+}
+
+function readKept(file: string): BgpSettings | undefined {
+  try {
+    return readBgpSettings(JSON.parse(readFileSync(file, 'utf8')));
+  } catch {
+    return undefined;
+  }
+}
