@@ -63,7 +63,12 @@ export async function weft(...args: readonly string[]): Promise<Result> {
 
 /** Runs a command in a node of the cluster and returns what it printed. */
 export async function onNode(node: string, ...command: readonly string[]): Promise<string> {
-  const result = await weft('node', 'exec', `${cluster}-${node}`, '--name', cluster, '--', ...command);
+  return await inNode(cluster, `${cluster}-${node}`, ...command);
+}
+
+/** As {@link onNode}, in any cluster, by the node's whole name. */
+export async function inNode(name: string, node: string, ...command: readonly string[]): Promise<string> {
+  const result = await weft('node', 'exec', node, '--name', name, '--', ...command);
   if (result.code !== 0) throw new Error(`on ${node}: ${command.join(' ')}: ${result.stderr}${result.stdout}`);
   return result.stdout;
 }
