@@ -4,15 +4,16 @@ import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { nodes } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
-import { listAddresses, RTM_DELADDR } from '../linux/addresses.ts';
-import { listLinks, RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
+import { listAddresses } from '../linux/addresses.ts';
+import { listLinks } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
-import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-monitor.ts';
+import { monitorNetlink } from '../linux/netlink-monitor.ts';
 import { isNetns } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, cidrContains, parseCidr, parseIp } from '../net/address.ts';
 import { decideAdoption, findEnds } from './adopt.ts';
 import { ensureBridge } from './bridge.ts';
+import { bridgeGroups, concernsBridge } from './bridge-events.ts';
 import type { Answer, Call } from './frame.ts';
 import { installConfiguration, installShim } from './install.ts';
 import { attachmentKey, isDamaged, LeaseStore } from './lease-store.ts';
@@ -198,12 +199,13 @@ class CniDaemon {
     installConfiguration(this.#options.confDir ?? '/etc/cni/net.d');
   }
 
-  /** The bridge or its address deleted by hand, a port taken off it: the kernel says so, and it is put right. */
+  /** The bridge deleted by hand, a port taken off it, forwarding switched off: the kernel says so, and it is put right. */
   #watchKernel(): void {
-    const groups = [routeGroup.link, routeGroup.ipv4Address, routeGroup.ipv6Address];
     this.#ends.push(
-      monitorNetlink({ groups }, (event) => {
-        if (this.#state !== undefined && concernsBridge(event, this.#state.bridge)) this.#repairSoon(settleMs);
+      monitorNetlink({ groups: bridgeGroups }, (event) => {
+        if (this.#state === undefined) return;
+        const bridge = { index: this.#state.bridge, plan: this.#state.plan.bridge };
+        if (concernsBridge(event, bridge)) this.#repairSoon(settleMs);
       }),
     );
   }
@@ -269,16 +271,5 @@ export function podRanges(node: Node, clusterCidrs: readonly Cidr[]): Cidr[] {
     const first = parseIp(text.split('/')[0] ?? '');
     if (range === undefined || first === undefined) return [];
     return clusterCidrs.length === 0 || clusterCidrs.some((cluster) => cidrContains(cluster, first)) ? [range] : [];
-  });
-}
-
-/** Whether an event may mean that the bridge is no longer as planned. */
-function concernsBridge(event: MonitorEvent, bridge: number): boolean {
-  if (event.type === 'overrun') return true;
-  return event.messages.some(({ type, body }) => {
-    if (type === RTM_DELADDR) return body.readUInt32LE(4) === bridge;
-    if (type === RTM_DELLINK) return body.readInt32LE(4) === bridge && body.readUInt8(0) === 0;
-    // IFF_UP taken from the bridge.
-    return type === RTM_NEWLINK && body.readInt32LE(4) === bridge && (body.readUInt32LE(8) & 1) === 0;
   });
 }

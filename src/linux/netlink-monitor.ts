@@ -12,6 +12,9 @@ export const routeGroup = {
   ipv4Route: 7,
   ipv6Address: 9,
   ipv6Route: 11,
+  /** Changes of forwarding and the like (RTNLGRP_IPV4_NETCONF). */
+  ipv4Settings: 24,
+  ipv6Settings: 25,
 } as const;
 
 /** NETLINK_NETFILTER and its group in which nftables announces changes (NFNLGRP_NFTABLES). */

@@ -99,7 +99,7 @@ test('killed in the middle of 20 ADDs, nothing is double and nothing is left aft
   assert.doesNotMatch(runIn(node.netns, 'ip', 'link'), /master weft0/);
 });
 
-test('the bridge or its address deleted by hand is back within 2 s, and pods talk again', async () => {
+test('the bridge, its address, its ports or forwarding taken away by hand are back within 2 s, and pods talk again', async () => {
   const [a, b] = [lab.addPod(), lab.addPod()];
   await lab.add(node, 'bridge-a', a.path);
   const second = addressOf(await lab.add(node, 'bridge-b', b.path));
@@ -107,16 +107,24 @@ test('the bridge or its address deleted by hand is back within 2 s, and pods tal
   const works = (): boolean => {
     const bridge = runIn(node.netns, 'ip', '-o', 'address');
     return (
-      bridge.includes('10.244.1.1/24') && runIn(node.netns, 'ip', 'link').match(/master weft0.*state UP/g)?.length === 2
+      bridge.includes('10.244.1.1/24') &&
+      runIn(node.netns, 'ip', 'link').match(/mtu 1500 .*master weft0.*state UP/g)?.length === 2 &&
+      /weft0:.* mtu 1500 /.test(runIn(node.netns, 'ip', 'link')) &&
+      runIn(node.netns, 'cat', '/proc/sys/net/ipv4/ip_forward').trim() === '1'
     );
   };
-  for (const damage of [
-    ['link', 'delete', 'weft0'],
-    ['address', 'flush', 'dev', 'weft0'],
-    ['link', 'set', 'weft0', 'down'],
-  ]) {
-    runIn(node.netns, 'ip', ...damage);
-    await within2s(`repair after ip ${damage.join(' ')}`, works);
+  const port = /(veth[0-9a-f]{11})@/.exec(runIn(node.netns, 'ip', 'link'))?.[1] ?? '';
+  for (const [command, ...args] of [
+    ['ip', 'link', 'delete', 'weft0'],
+    ['ip', 'address', 'flush', 'dev', 'weft0'],
+    ['ip', 'link', 'set', 'weft0', 'down'],
+    ['ip', 'link', 'set', 'weft0', 'mtu', '1280'],
+    ['ip', 'link', 'set', port, 'nomaster'],
+    ['ip', 'link', 'set', port, 'down'],
+    ['sh', '-c', 'echo 0 > /proc/sys/net/ipv4/ip_forward'],
+  ] as const) {
+    runIn(node.netns, command, ...args);
+    await within2s(`repair after ${command} ${args.join(' ')}`, works);
     assert.equal(seenAs(a.name, second).startsWith('10.244.1.'), true);
   }
   for (const id of ['bridge-a', 'bridge-b']) await lab.delete(node, id);
