@@ -12,6 +12,7 @@ import { createImages } from './image/images.ts';
 import { readMachine } from './node/machine.ts';
 import { startNodeAgent } from './node/node-agent.ts';
 import { type BackOffOptions, createBackOff } from './pod/back-off.ts';
+import { startLogRotation } from './pod/log-rotation.ts';
 import type { NodeContext } from './pod/node-context.ts';
 import { startRuntimeCache } from './pod/runtime-cache.ts';
 import { createStatusWriter } from './pod/status-writer.ts';
@@ -130,6 +131,7 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
     })
     .catch((error: unknown) => log.error({ err: error }, 'cannot begin to run pods'));
 
+  const rotation = startLogRotation(context);
   const runtime = runtimeStreams(cri);
   const server = await startKubeletServer({
     port: o.port,
@@ -162,6 +164,7 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
     async stop() {
       stopped = true;
       clearInterval(orphanTimer);
+      rotation.stop();
       agent.stop();
       workers?.stop();
       cache.stop();

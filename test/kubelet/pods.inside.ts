@@ -1,6 +1,8 @@
 // Pods on a real containerd: starting, configuration, volumes. Run by kubelet.test.ts.
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { configMaps, nodes, pods } from '../../src/k8s/resources.ts';
 import {
@@ -48,6 +50,9 @@ test('a pod becomes Running and Ready with an address, its sandbox is seen first
   assert.equal(pod.status?.containerStatuses?.[0]?.restartCount, 0);
   assert.equal(pod.status?.qosClass, 'BestEffort');
   assert.equal(await logOf('plain', 'main'), 'hello\n');
+  const [link = ''] = readdirSync(join(machine.folder, 'containers'));
+  assert.match(link, /^plain_default_main-[0-9a-f]{64}\.log$/);
+  assert.match(readFileSync(join(machine.folder, 'containers', link), 'utf8'), /stdout F hello\n/);
   // Events are written after the status, one by one.
   let reasons: (string | undefined)[] = [];
   for (let i = 0; i < 100 && reasons.length < 3; i++) {
@@ -60,6 +65,7 @@ test('a pod becomes Running and Ready with an address, its sandbox is seen first
 test('deletion stops the containers and removes the object and every trace', async () => {
   await machine.client.delete(pods, { namespace: 'default', name: 'plain' }, { gracePeriodSeconds: 1 });
   await podGone(machine.client, 'plain');
+  await waitFor(() => readdirSync(join(machine.folder, 'containers')).length === 0);
   await waitFor(() => machine.ctr('containers', 'list', '-q').trim() === '');
 });
 

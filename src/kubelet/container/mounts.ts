@@ -1,5 +1,5 @@
 // The mounts of a container: its volumes with sub-paths, /etc/hosts, and the file for its last words.
-import { mkdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import type { Container, VolumeMount } from '../../k8s/types.generated.ts';
 import type { Message, Request } from '../cri/protocol.ts';
@@ -39,7 +39,8 @@ export async function containerMounts(input: MountInput): Promise<Request<'Mount
   if (!taken.has('/etc/hosts')) mounts.push({ containerPath: '/etc/hosts', hostPath: input.etcHosts });
   await mkdir(dirname(input.terminationLog), { recursive: true });
   // Any user of the container may write its last words.
-  await writeFile(input.terminationLog, '', { mode: 0o666 });
+  await writeFile(input.terminationLog, '');
+  await chmod(input.terminationLog, 0o666);
   mounts.push({ containerPath: terminationPath(container), hostPath: input.terminationLog });
   return mounts;
 }
@@ -60,8 +61,18 @@ async function within(volume: string, subPath: string): Promise<string> {
   const present = await nearest(path);
   if (present !== root && !present.startsWith(`${root}/`))
     throw new ConfigError(`the subPath ${JSON.stringify(subPath)} leads out of its volume`);
-  if ((await stat(path).catch(() => undefined)) === undefined) await mkdir(path, { recursive: true, mode: 0o750 });
+  await makeLike(volume, path);
   return realpath(path);
+}
+
+/** Makes the missing folders down to the path with the volume's own mode: who may write there may write here. */
+async function makeLike(volume: string, path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined)) !== undefined) return;
+  const { mode } = await stat(volume);
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  // The mode of mkdir is cut by the umask.
+  for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await chmod(folder, mode & 0o7777);
 }
 
 /** The real path of the deepest part of a path that exists. */

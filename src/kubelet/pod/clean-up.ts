@@ -1,6 +1,7 @@
 // Removes what is left of a pod on its node.
 import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { containerLogLink, removeLogs } from '../container/log-files.ts';
 import { podCgroup } from '../container/sandbox.ts';
 import { isMissing } from '../cri/client.ts';
 import type { Garbage } from './garbage.ts';
@@ -15,20 +16,27 @@ export async function cleanUpPod(node: NodeContext, pod: PodKey, runtime: PodRun
   await Promise.all([
     node.volumes.remove(pod.uid),
     Promise.all(runtime.sandboxes.map(({ id }) => removeSandbox(node, id))),
+    Promise.all(runtime.containers.map((container) => removeLink(node, pod, container))),
     rm(podLogDir(node.podLogsDir, pod), { recursive: true, force: true }),
   ]);
   await removeCgroups(podCgroup(node.cgroupRoot, pod.uid));
 }
 
 /** Removes dead containers and sandboxes that are of no more use, with their logs. */
-export async function collectGarbage(node: NodeContext, garbage: Garbage): Promise<void> {
+export async function collectGarbage(node: NodeContext, pod: PodKey, garbage: Garbage): Promise<void> {
   await Promise.all(
-    garbage.containers.map(async ({ id, logPath }) => {
-      await ignoreMissing(node.cri.call('RemoveContainer', { containerId: id }));
-      if (logPath !== '') await rm(logPath, { force: true });
+    garbage.containers.map(async (container) => {
+      await ignoreMissing(node.cri.call('RemoveContainer', { containerId: container.id }));
+      await removeLink(node, pod, container);
+      if (container.logPath !== '') await removeLogs(container.logPath);
     }),
   );
   await Promise.all(garbage.sandboxes.map((id) => removeSandbox(node, id)));
+}
+
+async function removeLink(node: NodeContext, pod: PodKey, container: { name: string; id: string }): Promise<void> {
+  const names = { pod: pod.name, namespace: pod.namespace, container: container.name, id: container.id };
+  await rm(containerLogLink(node.podLogsDir, names), { force: true });
 }
 
 async function removeSandbox(node: NodeContext, id: string): Promise<void> {

@@ -2,7 +2,7 @@
 import type { PodRuntime } from './runtime-status.ts';
 
 export interface Garbage {
-  readonly containers: readonly { readonly id: string; readonly logPath: string }[];
+  readonly containers: readonly { readonly id: string; readonly name: string; readonly logPath: string }[];
   readonly sandboxes: readonly string[];
 }
 
@@ -24,5 +24,5 @@ export function garbageOf(runtime: PodRuntime): Garbage {
   const sandboxes = runtime.sandboxes
     .filter(({ id, ready }, index) => index > 0 && !ready && !used.has(id))
     .map(({ id }) => id);
-  return { containers: containers.map(({ id, logPath }) => ({ id, logPath })), sandboxes };
+  return { containers: containers.map(({ id, name, logPath }) => ({ id, name, logPath })), sandboxes };
 }

@@ -5,6 +5,7 @@ import type { Container, Pod } from '../../k8s/types.generated.ts';
 import { containerConfig } from '../container/config.ts';
 import { ConfigError, environment } from '../container/env.ts';
 import { runHook } from '../container/hooks.ts';
+import { containerLogLink, linkLog } from '../container/log-files.ts';
 import { containerMounts } from '../container/mounts.ts';
 import { isReserved, isUnavailable } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
@@ -108,6 +109,11 @@ async function createContainer(node: NodeContext, input: StartInput, image: Mess
   });
   const { containerId } = await node.cri.call('CreateContainer', { podSandboxId: sandbox.id, config, sandboxConfig });
   node.cache.own(containerId, key);
+  const names = { pod: key.name, namespace: key.namespace, container: container.name, id: containerId };
+  await linkLog(
+    containerLogLink(node.podLogsDir, names),
+    join(podLogDir(node.podLogsDir, key), container.name, `${attempt}.log`),
+  );
   return containerId;
 }
 

@@ -202,7 +202,7 @@ export class PodWorker {
     };
     const retryMs = await bringUp(node, pod, actions, { setWaiting }, this.abort.signal);
     await this.refreshVolumes(actions.createSandbox);
-    await collectGarbage(node, garbageOf(this.runtime));
+    await collectGarbage(node, this.key, garbageOf(this.runtime));
     return earliest(retryMs, deadlineMs, this.tokenMs());
   }
 
