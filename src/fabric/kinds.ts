@@ -58,6 +58,12 @@ export const kinds: Readonly<Partial<Record<FabricKindName, FabricKind>>> = {
   'host-gw': { decide: decideHostGateway },
   router: { decide: decideRouter },
   vxlan: { decide: decideVxlan },
+  // BIRD writes the routes. It and what goes with it are loaded where they are used.
+  bgp: {
+    decide: ({ peers }) => ({ ...emptyPlan, problems: peers.problems }),
+    start: async (options) => (await import('./bgp/start.ts')).startBgp(options),
+    clear: async (options) => (await import('./bgp/start.ts')).clearBgp(options),
+  },
 };
 
 /** The plan of the chosen kind, with what of the former one must stay until the other nodes have changed too. Pure. */

@@ -22,6 +22,8 @@ export interface Authenticator {
    * cluster's authority; here they count only when that has succeeded.
    */
   authenticate(req: IncomingMessage): Promise<User | undefined>;
+  /** Whether the sender showed a certificate that the cluster's authority has not signed. */
+  hasForeignCertificate(req: IncomingMessage): boolean;
   /** The ServiceAccount behind a token and for which of the wanted audiences it holds (for TokenReview). */
   authenticateToken(
     token: string,
@@ -32,11 +34,15 @@ export interface Authenticator {
 /** See Authenticator. Impersonation comes after it: impersonate.ts. */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const readToken = createTokenReader({ keys: options.serviceAccountKeys, issuer: options.issuer });
-  const byConnection = new WeakMap<TLSSocket, User | undefined>();
+  // A certificate is of a connection, and costly to read: it is read once, not with each request.
+  const byConnection = new WeakMap<TLSSocket, CertificateOwner>();
 
-  const certificateUser = (socket: TLSSocket): User | undefined => {
-    if (!byConnection.has(socket)) byConnection.set(socket, userOfCertificate(socket));
-    return byConnection.get(socket);
+  const certificateOwner = (socket: TLSSocket): CertificateOwner => {
+    const known = byConnection.get(socket);
+    if (known !== undefined) return known;
+    const owner = ownerOfCertificate(socket);
+    byConnection.set(socket, owner);
+    return owner;
   };
 
   const authenticateToken: Authenticator['authenticateToken'] = async (token, audiences = [options.issuer]) => {
@@ -52,8 +58,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 
   return {
     authenticateToken,
+    hasForeignCertificate: ({ socket }) => socket instanceof TLSSocket && certificateOwner(socket).foreign,
     async authenticate(req) {
-      const fromCertificate = req.socket instanceof TLSSocket ? certificateUser(req.socket) : undefined;
+      const fromCertificate = req.socket instanceof TLSSocket ? certificateOwner(req.socket).user : undefined;
       if (fromCertificate !== undefined) return fromCertificate;
       const token = bearerToken(req);
       return token === undefined ? undefined : (await authenticateToken(token))?.user;
@@ -61,16 +68,23 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   };
 }
 
+/** Whose certificate a connection showed; neither where it showed none. */
+interface CertificateOwner {
+  readonly user: User | undefined;
+  readonly foreign: boolean;
+}
+
 /**
  * CN is the user, each O is a group (Kubernetes: authentication/request/x509). `authorized` alone is not enough: a
  * resumed TLS 1.3 session without any certificate has it too.
  */
-function userOfCertificate(socket: TLSSocket): User | undefined {
-  if (!socket.authorized) return undefined;
-  const { subject } = socket.getPeerCertificate();
+function ownerOfCertificate(socket: TLSSocket): CertificateOwner {
+  const certificate = socket.getPeerCertificate();
+  if (!socket.authorized) return { user: undefined, foreign: Object.keys(certificate).length > 0 };
+  const { subject } = certificate;
   const name = [subject?.CN ?? []].flat().at(-1);
-  if (name === undefined || name === '') return undefined;
-  return { name, groups: withAuthenticated([subject?.O ?? []].flat()) };
+  if (name === undefined || name === '') return { user: undefined, foreign: false };
+  return { user: { name, groups: withAuthenticated([subject?.O ?? []].flat()) }, foreign: false };
 }
 
 function userOfToken(claims: TokenClaims): User {

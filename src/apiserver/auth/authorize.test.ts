@@ -178,6 +178,20 @@ test('a node writes its own Node, Lease and pods, and not those of others', () =
   );
 });
 
+test("every node reads the network's settings, and with them no other ConfigMap or Secret", () => {
+  for (const [resource, name] of [
+    ['configmaps', 'weft-config'],
+    ['configmaps', 'weft-bgp'],
+    ['secrets', 'weft-bgp'],
+  ] as const) {
+    const watching = { verb: 'watch', group: '', resource, namespace: 'kube-system' };
+    assert.ok(may(node, { ...watching, name }, twoNodes));
+    assert.equal(may(node, { ...watching, name: 'other' }, twoNodes), false);
+    assert.equal(may(node, watching, twoNodes), false);
+    assert.equal(may(node, { ...watching, verb: 'update', name }, twoNodes), false);
+  }
+});
+
 test('a node reads Secrets and makes tokens for the pods that run on it', () => {
   const secret = { verb: 'get', group: '', resource: 'secrets', namespace: 'default' };
   assert.ok(may(node, { ...secret, name: 's1' }, twoNodes));

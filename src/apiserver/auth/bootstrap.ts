@@ -194,7 +194,10 @@ export const clusterRoles: readonly ClusterRole[] = [
   role('system:node-proxier', proxy),
   role('system:kube-dns', dns),
   // The settings of the network, which the agent of every node follows.
-  role('weft:network-config', [rule([''], ['configmaps'], reading, ['weft-config'])]),
+  role('weft:network-config', [
+    rule([''], ['configmaps'], reading, ['weft-config', 'weft-bgp']),
+    rule([''], ['secrets'], reading, ['weft-bgp']),
+  ]),
   role('system:auth-delegator', [
     rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
     rule(['authorization.k8s.io'], ['subjectaccessreviews'], ['create']),

@@ -20,6 +20,8 @@ export interface BirdOptions {
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
 const startPatienceMs = 5_000;
 const startPauseMs = 10;
+/** BIRD looks at the kernel at once when it starts. */
+const firstScanMs = 300;
 
 /** The names of the protocols by which BIRD writes to the kernel, a family each. */
 export const kernelProtocols = ['kernel4', 'kernel6'] as const;
@@ -85,6 +87,20 @@ export class Bird {
       await control.closed;
     }
     for (const file of [this.#configFile, this.#pidFile]) rmSync(file, { force: true });
+  }
+
+  /**
+   * Takes away what a BIRD of an earlier agent has left, a process or routes without one. `idle` is a configuration that
+   * announces nothing: BIRD removes the routes in the kernel that it does not know.
+   */
+  async clear(idle: string): Promise<void> {
+    if (!existsSync(this.#pidFile)) return;
+    if (this.#pid() === undefined) {
+      rmSync(this.#pidFile, { force: true });
+      await this.apply(idle);
+      await delay(firstScanMs);
+    }
+    await this.end();
   }
 
   async #write(config: string): Promise<void> {
