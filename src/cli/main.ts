@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { demoCommand } from './demo.ts';
 import { downCommand } from './down.ts';
+import { fabricCommand } from './fabric.ts';
 import { imageCommand } from './image.ts';
 import { kubeconfigCommand } from './kubeconfig.ts';
 import { nodeCommand } from './node.ts';
@@ -21,6 +22,7 @@ for (const command of [
   statusCommand(),
   kubeconfigCommand(),
   nodeCommand(),
+  fabricCommand(),
   imageCommand(),
 ])
   program.addCommand(command);

@@ -24,6 +24,7 @@ import {
 } from '../cluster/settings.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
 import { askSupervisor } from '../cluster/supervisor-socket.ts';
+import { fabricKinds } from '../k8s/network-config.ts';
 import { formatMs, print, Steps, UsageError } from './output.ts';
 
 interface UpOptions extends GivenSettings {
@@ -38,7 +39,9 @@ export function upCommand(): Command {
     .option('--nodes <n>', 'how many nodes, the control plane included (default: 3)')
     .option('--pod-cidr <cidr[,cidr6]>', 'the addresses of pods (default: 10.244.0.0/16)')
     .option('--service-cidr <cidr[,cidr6]>', 'the addresses of Services (default: 10.96.0.0/16)')
-    .option('--fabric <kind>', 'how nodes reach the pods of others: host-gw')
+    .option('--fabric <kind>', `how nodes reach the pods of others: ${fabricKinds.join(', ')} (default: host-gw)`)
+    .option('--cross-subnet', 'with vxlan: no tunnels between nodes on one subnet')
+    .option('--underlay-subnets <n>', 'how many subnets the nodes are on, joined by a router: 1 or 2 (default: 1)')
     .option('--proxy-mode <mode>', 'how Services are written into the kernel: nftables')
     .option('--api-port <port>', 'the port of the API server on 127.0.0.1 (default: any free one)')
     .option('--offline', 'no image pulls from outside registries (also: WEFT_OFFLINE=1)')

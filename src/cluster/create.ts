@@ -32,7 +32,7 @@ export async function checkMachine(settings: ClusterSettings, layout: ClusterLay
     throw new SettingsError(
       `--name ${settings.name}: a cluster of that name runs with WEFT_HOME=${elsewhere}; choose another`,
     );
-  for (const name of [layout.underlayNetns, ...layout.nodes.map((node) => node.name)])
+  for (const name of [layout.underlayNetns, layout.routerNetns, ...layout.nodes.map((node) => node.name)])
     if (existsSync(join('/run/netns', name)) && !existsSync(layout.state))
       throw new Error(
         `a network namespace '${name}' is there already, and it is not of a cluster that Weft knows: remove it by './weft down --name ${settings.name}' if it is left of one, or choose another --name`,

@@ -1,6 +1,7 @@
 // Names, addresses and paths of a cluster: what is called how, and where it lies. Pure, but for the environment.
 import { join } from 'node:path';
 import { addressAt, type Cidr, type Ip } from '../net/address.ts';
+import { placeOf, type Segment, segmentsOf } from './segments.ts';
 import type { ClusterSettings } from './settings.ts';
 
 /** Where the state of all clusters is. */
@@ -14,6 +15,10 @@ export const runRoot = '/run/weft';
 export interface NodeLayout {
   /** The Node's name, its network namespace and its host name. */
   readonly name: string;
+  /** Its number in the cluster; 0 is the control plane's. */
+  readonly number: number;
+  /** The number of its subnet, in the order of the segments. */
+  readonly segment: number;
   /** The name without the cluster's: `control-plane`, `worker`, `worker2`. */
   readonly role: string;
   readonly controlPlane: boolean;
@@ -52,6 +57,8 @@ export interface ClusterLayout {
   /** While this file is there, nobody starts a new supervisor: the cluster is being removed. */
   readonly stopping: string;
   readonly underlayNetns: string;
+  readonly routerNetns: string;
+  readonly segments: readonly Segment[];
   /** Below the root of each cgroup hierarchy. */
   readonly cgroup: string;
   readonly nodes: readonly NodeLayout[];
@@ -65,8 +72,11 @@ export function clusterRun(name: string): string {
   return join(runRoot, name);
 }
 
+/** What the layout follows from. */
+export type LayoutSettings = Pick<ClusterSettings, 'name' | 'members' | 'underlay' | 'underlaySubnets'>;
+
 /** Everything's place, for a cluster of these settings. */
-export function layoutOf(settings: Pick<ClusterSettings, 'name' | 'nodes' | 'underlay'>): ClusterLayout {
+export function layoutOf(settings: LayoutSettings): ClusterLayout {
   const { name } = settings;
   const state = clusterState(name);
   const run = clusterRun(name);
@@ -87,25 +97,24 @@ export function layoutOf(settings: Pick<ClusterSettings, 'name' | 'nodes' | 'und
     pids: join(run, 'pids'),
     stopping: join(run, 'stopping'),
     underlayNetns: `${name}-underlay`,
+    routerNetns: `${name}-router`,
+    segments: segmentsOf(settings),
     cgroup: join('weft', name),
-    nodes: Array.from({ length: settings.nodes }, (_, index) => nodeLayout(settings, index, state, run)),
+    nodes: settings.members.map((index) => nodeLayout(settings, index, state, run)),
   };
 }
 
-function nodeLayout(
-  settings: Pick<ClusterSettings, 'name' | 'underlay'>,
-  index: number,
-  state: string,
-  run: string,
-): NodeLayout {
+function nodeLayout(settings: LayoutSettings, index: number, state: string, run: string): NodeLayout {
   const role = index === 0 ? 'control-plane' : index === 1 ? 'worker' : `worker${index}`;
   const name = `${settings.name}-${role}`;
+  const { segment, subnets, host } = placeOf(settings, index);
   return {
     name,
+    number: index,
     role,
     controlPlane: index === 0,
-    // The first address of the underlay is left for a gateway.
-    addresses: eachFamily(settings.underlay, (range) => addressAt(range, 2 + index)),
+    segment,
+    addresses: eachFamily(subnets, (range) => addressAt(range, host)),
     state: join(state, 'nodes', role),
     run: join(run, role),
     mountNamespace: join(run, role, 'mnt'),

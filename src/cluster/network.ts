@@ -1,4 +1,5 @@
-// The LAN between the nodes: an underlay namespace with a bridge, and each node's own namespace with a cable to it.
+// The network between the nodes: an underlay namespace with the bridges, the router, and each node's own namespace with
+// a cable to its bridge.
 import { closeSync, openSync } from 'node:fs';
 import { replaceAddress } from '../linux/addresses.ts';
 import { changeLink, createBridge, createVeth, findLink } from '../linux/links.ts';
@@ -7,32 +8,42 @@ import { createNamedNetns, deleteNamedNetns, isNetns, netnsPath, sysctl } from '
 import { protocol, replaceRoute } from '../linux/routes.ts';
 import { type Cidr, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
+import { byFamily, type Segment, underlayMac } from './segments.ts';
 import type { ClusterSettings } from './settings.ts';
 
 const loopback = 1;
-/** The bridge inside of the underlay namespace. */
-const lan = 'lan';
-/** Each node's interface to the LAN. */
+/** Each node's interface to its LAN. */
 const nodeInterface = 'eth0';
 
 /**
- * Makes what is missing of the underlay and of the nodes' namespaces, and leaves the rest as it is. Returns the nodes
- * whose namespace was made now: processes in an older one of that name are not in it.
+ * Makes what is missing of the underlay, the router and the nodes' namespaces, and leaves the rest as it is. Returns the
+ * nodes whose namespace was made now: processes in an older one of that name are not in it.
  */
 export function ensureNetwork(settings: ClusterSettings, layout: ClusterLayout): Set<string> {
   ensureNetns(layout.underlayNetns);
   const made = new Set<string>();
   using underlay = Netlink.open(netnsPath(layout.underlayNetns));
   changeLink(underlay, loopback, { up: true });
-  if (findLink(underlay, lan) === undefined) createBridge(underlay, { name: lan, up: true });
-  const bridge = indexOf(underlay, lan);
-  changeLink(underlay, bridge, { up: true });
+  const ipv6 = settings.underlay.some((range) => familyOf(range) === 'IPv6');
+  const bridges = layout.segments.map(({ bridge }) => {
+    if (findLink(underlay, bridge) === undefined) createBridge(underlay, { name: bridge, up: true });
+    const index = indexOf(underlay, bridge);
+    changeLink(underlay, index, { up: true });
+    return index;
+  });
+  ensureRouter(layout, underlay, bridges, ipv6);
   for (const node of layout.nodes) {
     if (ensureNetns(node.name)) made.add(node.name);
-    if (settings.underlay.some((range) => familyOf(range) === 'IPv6')) allowIpv6(node.name);
-    connectNode(settings, node, underlay, bridge);
+    if (ipv6) allowIpv6(node.name);
+    const [segment, bridge] = [layout.segments[node.segment], bridges[node.segment]];
+    if (segment !== undefined && bridge !== undefined) connectNode(settings, node, segment, underlay, bridge);
   }
   return made;
+}
+
+/** Takes a node's namespace away, and with it its cable. */
+export function removeNodeNetwork(node: NodeLayout): void {
+  deleteNamedNetns(node.name);
 }
 
 /** True where the namespace was made now. */
@@ -54,32 +65,75 @@ function allowIpv6(netns: string): void {
       sysctl(netnsPath(netns), `net/ipv6/conf/${scope}/${key}`, '0');
 }
 
-function connectNode(settings: ClusterSettings, node: NodeLayout, underlay: Netlink, bridge: number): void {
-  using inside = Netlink.open(netnsPath(node.name));
+/** The router is on every segment, and goes no further. What is in its table beyond them is the fabric's business. */
+function ensureRouter(layout: ClusterLayout, underlay: Netlink, bridges: readonly number[], ipv6: boolean): void {
+  ensureNetns(layout.routerNetns);
+  const netns = netnsPath(layout.routerNetns);
+  if (ipv6) allowIpv6(layout.routerNetns);
+  // A packet that leaves by the link that it came in by is in order: the senders are to know the router alone.
+  for (const key of ['all/send_redirects', 'default/send_redirects']) sysctl(netns, `net/ipv4/conf/${key}`, '0');
+  sysctl(netns, 'net/ipv4/ip_forward', '1');
+  if (ipv6) sysctl(netns, 'net/ipv6/conf/all/forwarding', '1');
+  using inside = Netlink.open(netns);
   changeLink(inside, loopback, { up: true });
-  if (findLink(inside, nodeInterface) === undefined) {
-    const netns = openSync(netnsPath(node.name), 'r');
+  for (const [index, { routerInterface, routerPort, subnets, routers }] of layout.segments.entries())
+    plugIn(underlay, bridges[index] ?? 0, inside, {
+      netns: layout.routerNetns,
+      name: routerInterface,
+      port: routerPort,
+      addresses: byFamily(subnets, routers),
+    });
+}
+
+interface Cable {
+  readonly netns: string;
+  /** The interface inside, and the port of the bridge. */
+  readonly name: string;
+  readonly port: string;
+  readonly addresses: readonly [Cidr, Ip][];
+}
+
+/** Connects a namespace to a bridge. Returns the index of its interface. */
+function plugIn(underlay: Netlink, bridge: number, inside: Netlink, cable: Cable): number {
+  const { name, port, addresses } = cable;
+  const mac = addresses[0] === undefined ? undefined : underlayMac(addresses[0][1]);
+  if (findLink(inside, name) === undefined) {
+    const netns = openSync(netnsPath(cable.netns), 'r');
     try {
-      createVeth(underlay, { name: node.role, master: bridge, up: true }, { name: nodeInterface, netns });
+      createVeth(
+        underlay,
+        { name: port, master: bridge, up: true },
+        { name, netns, ...(mac !== undefined && { mac }) },
+      );
     } finally {
       closeSync(netns);
     }
   }
-  const link = indexOf(inside, nodeInterface);
+  const link = indexOf(inside, name);
   changeLink(inside, link, { up: true });
-  for (const [range, address] of byFamily(settings.underlay, node.addresses))
-    replaceAddress(inside, { link, address, prefix: rangeOf(range).prefix });
+  for (const [range, address] of addresses) replaceAddress(inside, { link, address, prefix: rangeOf(range).prefix });
+  return link;
+}
+
+function connectNode(
+  settings: ClusterSettings,
+  node: NodeLayout,
+  segment: Segment,
+  underlay: Netlink,
+  bridge: number,
+): void {
+  using inside = Netlink.open(netnsPath(node.name));
+  changeLink(inside, loopback, { up: true });
+  const addresses = byFamily(segment.subnets, node.addresses);
+  const cable = { netns: node.name, name: nodeInterface, port: node.role, addresses };
+  const link = plugIn(underlay, bridge, inside, cable);
+  if (settings.underlaySubnets > 1)
+    for (const [to, via] of byFamily(settings.underlay, segment.routers))
+      replaceRoute(inside, { to, via, link, protocol: protocol.static });
   // A node has no way out. Its own connections to Services need a route all the same: the kernel looks for one before
   // the proxy's rules give the packet its real destination.
   for (const [to, source] of byFamily(settings.serviceCidrs, node.addresses))
     replaceRoute(inside, { to, link, source, protocol: protocol.static });
-}
-
-/** Each range with the address of its family. */
-function byFamily(ranges: readonly Cidr[], addresses: readonly Ip[]): [Cidr, Ip][] {
-  return ranges.flatMap((range) =>
-    addresses.flatMap((address): [Cidr, Ip][] => (familyOf(address) === familyOf(range) ? [[range, address]] : [])),
-  );
 }
 
 function indexOf(netlink: Netlink, name: string): number {

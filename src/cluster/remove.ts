@@ -20,7 +20,7 @@ export function isThere(name: string): boolean {
 
 /** The network namespaces of a cluster: by what Weft calls them. */
 export function netnsOf(name: string, all: readonly string[] = listNamedNetns()): string[] {
-  const rest = /^(underlay|control-plane|worker([2-9]|[1-9]\d+)?)$/;
+  const rest = /^(underlay|router|control-plane|worker([2-9]|[1-9]\d+)?)$/;
   return all.filter((netns) => netns.startsWith(`${name}-`) && rest.test(netns.slice(name.length + 1)));
 }
 

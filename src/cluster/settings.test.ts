@@ -14,6 +14,10 @@ test('without any setting there are three nodes with the usual ranges', () => {
   assert.deepEqual(decideSettings({}), {
     name: 'weft',
     nodes: 3,
+    members: [0, 1, 2],
+    fabric: 'host-gw',
+    crossSubnet: false,
+    underlaySubnets: 1,
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
     underlay: ['172.18.0.0/16'],
@@ -25,7 +29,10 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ nodes: 0 }, /--nodes 0: must be from 1 to 100/);
   refused({ nodes: 'three' }, /'three'/);
   refused({ apiPort: '70000' }, /'70000'/);
-  refused({ fabric: 'vxlan' }, /--fabric 'vxlan': there is host-gw/);
+  refused({ fabric: 'ipip' }, /--fabric 'ipip': there is host-gw, router, vxlan, bgp/);
+  refused({ fabric: 'host-gw', underlaySubnets: 2 }, /needs all nodes on one subnet/);
+  refused({ underlaySubnets: 3 }, /--underlay-subnets '3': must be 1 or 2/);
+  refused({ crossSubnet: true }, /--cross-subnet is an option of --fabric vxlan/);
 });
 
 test('names are DNS labels that leave room for the names of nodes', () => {
@@ -39,10 +46,16 @@ test('a second up may repeat the settings of a cluster but not change them', () 
   assert.deepEqual(settingsInConflict({ nodes: 2 }, existing), []);
   assert.deepEqual(settingsInConflict({}, existing), []);
   assert.deepEqual(settingsInConflict({ nodes: 4 }, existing), ['--nodes 4 (it has 2)']);
+  assert.deepEqual(settingsInConflict({ fabric: 'vxlan' }, existing), ['--fabric vxlan (it has host-gw)']);
 });
 
 test('a file of settings may hold only known ones', () => {
   assert.deepEqual(readGivenSettings({ nodes: 2 }, 'f'), { nodes: 2 });
   assert.throws(() => readGivenSettings({ node: 2 }, 'f'), /f: there is no setting 'node'/);
   assert.throws(() => readGivenSettings([1], 'f'), SettingsError);
+});
+
+test('on two subnets the fabric is vxlan where none is chosen', () => {
+  assert.equal(decideSettings({ underlaySubnets: '2' }).fabric, 'vxlan');
+  assert.equal(decideSettings({ underlaySubnets: 2, fabric: 'router' }).fabric, 'router');
 });

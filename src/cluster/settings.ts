@@ -1,13 +1,16 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
 import { type Port, parsePort } from '../net/address.ts';
+import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
 import { SettingsError } from './settings-error.ts';
 
 /** What a cluster is made from; kept in its state folder. */
-export interface ClusterSettings extends ClusterRanges {
+export interface ClusterSettings extends ClusterRanges, FabricSettings {
   readonly name: string;
   /** How many nodes, the control plane's included. */
   readonly nodes: number;
+  /** The numbers of the nodes, in order: 0 is the control plane's, 1 `worker`, 2 `worker2`; nodes come and go. */
+  readonly members: readonly number[];
   /** The port of the API server on 127.0.0.1; any free one where it is not chosen. */
   readonly apiPort?: Port;
   /** No image pulls from outside registries. */
@@ -15,14 +18,13 @@ export interface ClusterSettings extends ClusterRanges {
 }
 
 /** Settings as a user writes them, on the command line or in the file of --config; each may be absent. */
-export interface GivenSettings {
+export interface GivenSettings extends GivenFabricSettings {
   readonly name?: unknown;
   readonly nodes?: unknown;
   readonly podCidr?: unknown;
   readonly serviceCidr?: unknown;
   readonly apiPort?: unknown;
   readonly offline?: unknown;
-  readonly fabric?: unknown;
   readonly proxyMode?: unknown;
 }
 
@@ -34,7 +36,10 @@ const mostNodes = 100;
 /** Node names are `NAME-control-plane` at the longest; they must fit a DNS label and Unix socket paths 107 bytes. */
 const longestName = 40;
 
-const known = ['name', 'nodes', 'podCidr', 'serviceCidr', 'apiPort', 'offline', 'fabric', 'proxyMode'];
+const known = [
+  ...['name', 'nodes', 'podCidr', 'serviceCidr', 'apiPort', 'offline'],
+  ...['fabric', 'crossSubnet', 'underlaySubnets', 'proxyMode'],
+];
 
 /** Reads the content of a --config file: the same settings as on the command line. */
 export function readGivenSettings(content: unknown, where: string): GivenSettings {
@@ -52,14 +57,16 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
   const name = checkName(given.name ?? defaultName);
   const nodes = wholeNumber('nodes', given.nodes ?? defaultNodes);
   if (nodes < 1 || nodes > mostNodes) throw new SettingsError(`--nodes ${nodes}: must be from 1 to ${mostNodes}`);
-  oneOf('--fabric', given.fabric ?? 'host-gw', ['host-gw']);
   oneOf('--proxy-mode', given.proxyMode ?? 'nftables', ['nftables']);
   const ranges = decideRanges(given, { name, nodes });
+  const fabric = decideFabricSettings(given);
   const apiPort = given.apiPort === undefined ? undefined : port(given.apiPort);
   return {
     name,
     nodes,
+    members: Array.from({ length: nodes }, (_, index) => index),
     ...ranges,
+    ...fabric,
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
   };
@@ -75,7 +82,8 @@ export function checkName(name: unknown): string {
 
 /** What of the given settings differs from those of a cluster that exists: a second `up` cannot change them. */
 export function settingsInConflict(given: GivenSettings, existing: ClusterSettings): string[] {
-  const wanted = decideSettings({ nodes: existing.nodes, ...given, name: existing.name });
+  const { nodes, underlaySubnets } = existing;
+  const wanted = decideSettings({ nodes, underlaySubnets, ...given, name: existing.name });
   const differences: string[] = [];
   const compare = (option: string, chosen: unknown, want: unknown, have: unknown): void => {
     if (chosen !== undefined && String(want) !== String(have))
@@ -85,6 +93,9 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--pod-cidr', given.podCidr, wanted.podCidrs, existing.podCidrs);
   compare('--service-cidr', given.serviceCidr, wanted.serviceCidrs, existing.serviceCidrs);
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
+  compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
+  compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);
+  compare('--underlay-subnets', given.underlaySubnets, wanted.underlaySubnets, existing.underlaySubnets);
   return differences;
 }
 

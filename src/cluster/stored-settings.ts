@@ -1,7 +1,8 @@
-// The settings of a cluster in its state folder: written once, at its first `up`.
+// The settings of a cluster in its state folder: written at its first `up`, and when its nodes or its fabric change.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asCidr, parsePort } from '../net/address.ts';
+import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
 import type { ClusterSettings } from './settings.ts';
@@ -27,6 +28,9 @@ export function readSettings(name: string): ClusterSettings | undefined {
     return {
       name,
       nodes: Number(read.nodes),
+      // What clusters of earlier versions did not have yet is as it was then.
+      members: read.members?.map(Number) ?? Array.from({ length: Number(read.nodes) }, (_, index) => index),
+      ...decideFabricSettings(read),
       podCidrs: read.podCidrs.map(asCidr),
       serviceCidrs: read.serviceCidrs.map(asCidr),
       // A cluster of before both families has one range here, and not in a list.

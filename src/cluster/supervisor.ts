@@ -6,18 +6,20 @@ import { ensureImage } from '../images/build.ts';
 import { startImageGateway } from '../images/gateway.ts';
 import { ImageStore } from '../images/store.ts';
 import type { Client } from '../k8s/client.ts';
-import { connect } from '../k8s/connect.ts';
 import { nodes, services } from '../k8s/resources.ts';
 import { netnsPath, nsenterCommand } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
+import type { Cidr } from '../net/address.ts';
+import { adminClient } from './admin-client.ts';
 import { listening, portOf, relayServer } from './byte-relay.ts';
 import { joinCgroup } from './cgroups.ts';
 import { containerdEnvironment, pauseImage } from './containerd-config.ts';
 import { dnsImage, ensureDns } from './dns-addon.ts';
 import { endProcesses } from './end-processes.ts';
+import { ensureNetworkConfig } from './fabric.ts';
 import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } from './identities.ts';
 import { contextName, kubeconfigText } from './kubeconfig.ts';
-import { apiServerPort, type ClusterLayout, dnsAddresses, type NodeLayout } from './layout.ts';
+import { type ClusterLayout, dnsAddresses, type NodeLayout } from './layout.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
 import { forwardNodePorts } from './node-ports.ts';
@@ -33,13 +35,25 @@ import { createSupervisorServer, type NodePortForward } from './supervisor-socke
 const patienceMs = 120_000;
 const failureMs = 300;
 
+/** What of other rooms runs in the supervisor: wired by its entry point. */
+export interface SupervisorParts {
+  /** Keeps the table of the router between the nodes. */
+  startRouter(options: {
+    readonly client: Client;
+    readonly clusterCidrs: readonly Cidr[];
+    readonly netns: string;
+    readonly log: Log;
+  }): Promise<{ stop(): Promise<void> }>;
+}
+
 /** Runs the supervision of a cluster; resolves when it is started, and rejects where it cannot be. */
 export async function startSupervisor(
   settings: ClusterSettings,
   layout: ClusterLayout,
+  parts: SupervisorParts,
   log: Log,
 ): Promise<{ stop(): Promise<void> }> {
-  const supervisor = new Supervisor(settings, layout, log);
+  const supervisor = new Supervisor(settings, layout, parts, log);
   await supervisor.start();
   return { stop: () => supervisor.stop() };
 }
@@ -47,6 +61,7 @@ export async function startSupervisor(
 class Supervisor {
   readonly #settings: ClusterSettings;
   readonly #layout: ClusterLayout;
+  readonly #parts: SupervisorParts;
   readonly #log: Log;
   readonly #progress = new Progress();
   readonly #processes = new Map<string, Supervised>();
@@ -58,9 +73,10 @@ class Supervisor {
   #apiPort = 0;
   #nodePorts: () => NodePortForward[] = () => [];
 
-  constructor(settings: ClusterSettings, layout: ClusterLayout, log: Log) {
+  constructor(settings: ClusterSettings, layout: ClusterLayout, parts: SupervisorParts, log: Log) {
     this.#settings = settings;
     this.#layout = layout;
+    this.#parts = parts;
     this.#log = log;
   }
 
@@ -138,13 +154,16 @@ class Supervisor {
     });
     this.#run(this.#controlPlane());
     for (const node of layout.nodes) this.#run(this.#agent(node));
-    const client = this.#connect();
+    const client = adminClient(layout, 'weft-supervisor');
     await progress.step('Control plane', () =>
       this.#within('the API server to answer', apiAnswers(client, this.#ended.signal)),
     );
     const serviceCache = client.cache(services);
     const [first] = layout.nodes;
     if (first !== undefined) this.#nodePorts = forwardNodePorts(serviceCache, first, this.#log).list;
+    await ensureNetworkConfig(client, settings, layout);
+    const [netns, clusterCidrs] = [netnsPath(layout.routerNetns), settings.podCidrs];
+    await this.#parts.startRouter({ client, clusterCidrs, netns, log: this.#log.child({ part: 'router' }) });
     await ensureDns(client, dnsAddresses(settings));
     const nodeCache = client.cache(nodes);
     await progress.step(`Nodes ready (${layout.nodes.length})`, () =>
@@ -209,18 +228,6 @@ class Supervisor {
     const server = `https://127.0.0.1:${this.#apiPort}`;
     const context = contextName(this.#layout.name);
     writeWhole(this.#layout.kubeconfig, kubeconfigText({ context, server, ca, cert, key }));
-  }
-
-  #connect(): Client {
-    const { cert, key } = readKeyPair(this.#layout, identity.admin);
-    return connect({
-      server: `https://127.0.0.1:${apiServerPort}`,
-      socketPath: this.#layout.apiSocket,
-      ca: readAuthority(this.#layout),
-      cert,
-      key,
-      userAgent: 'weft-supervisor',
-    });
   }
 
   #run(plan: ProcessPlan): void {

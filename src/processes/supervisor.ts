@@ -4,6 +4,7 @@ import { layoutOf } from '../cluster/layout.ts';
 import { takeLock } from '../cluster/lock.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
 import { startSupervisor } from '../cluster/supervisor.ts';
+import { startRouterTable } from '../fabric/router-table.ts';
 import { runProcess } from './run.ts';
 
 const [home, name] = process.argv.slice(2);
@@ -18,6 +19,6 @@ await runProcess('supervisor', async (log) => {
   if (settings === undefined) throw new Error(`there is no cluster '${name}' in ${home}`);
   const layout = layoutOf(settings);
   if (existsSync(layout.stopping)) throw new Error(`the cluster '${name}' is being removed`);
-  await startSupervisor(settings, layout, log);
+  await startSupervisor(settings, layout, { startRouter: startRouterTable }, log);
   return { layout };
 });

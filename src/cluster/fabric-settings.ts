@@ -1,0 +1,47 @@
+// What a user chooses about the way between the nodes: the fabric, and the subnets that the nodes are on. Pure.
+import { type FabricKindName, fabricKinds } from '../k8s/network-config.ts';
+import { SettingsError } from './settings-error.ts';
+
+export interface FabricSettings {
+  /** The fabric of the first `up`, or that of the last `weft fabric set`. */
+  readonly fabric: FabricKindName;
+  /** With vxlan: nodes on one subnet reach each other without a tunnel. */
+  readonly crossSubnet: boolean;
+  /** How many subnets the nodes are on, joined by a router. */
+  readonly underlaySubnets: 1 | 2;
+}
+
+export interface GivenFabricSettings {
+  readonly fabric?: unknown;
+  readonly crossSubnet?: unknown;
+  readonly underlaySubnets?: unknown;
+}
+
+/** The settings with defaults filled in. Throws a SettingsError for the first that cannot be. */
+export function decideFabricSettings(given: GivenFabricSettings): FabricSettings {
+  const underlaySubnets = decideSubnets(given.underlaySubnets ?? 1);
+  const fabric = checkFabric(given.fabric ?? (underlaySubnets === 1 ? 'host-gw' : 'vxlan'), underlaySubnets);
+  const crossSubnet = given.crossSubnet ?? false;
+  if (typeof crossSubnet !== 'boolean')
+    throw new SettingsError(`--cross-subnet '${String(crossSubnet)}': must be true or false`);
+  if (crossSubnet && fabric !== 'vxlan')
+    throw new SettingsError(`--cross-subnet is an option of --fabric vxlan; the fabric is ${fabric}`);
+  return { fabric, crossSubnet, underlaySubnets };
+}
+
+/** The kind of that name, if it can carry packets between nodes on so many subnets. */
+export function checkFabric(value: unknown, underlaySubnets: 1 | 2): FabricKindName {
+  const fabric = fabricKinds.find((kind) => kind === value);
+  if (fabric === undefined) throw new SettingsError(`--fabric '${String(value)}': there is ${fabricKinds.join(', ')}`);
+  if (fabric === 'host-gw' && underlaySubnets > 1)
+    throw new SettingsError(
+      '--fabric host-gw: needs all nodes on one subnet, and --underlay-subnets is 2; choose vxlan, router or bgp',
+    );
+  return fabric;
+}
+
+function decideSubnets(value: unknown): 1 | 2 {
+  if (value === 1 || value === '1') return 1;
+  if (value === 2 || value === '2') return 2;
+  throw new SettingsError(`--underlay-subnets '${String(value)}': must be 1 or 2`);
+}
