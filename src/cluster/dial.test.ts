@@ -53,7 +53,7 @@ test('a refused connection ends the one that asked for it', async (t) => {
 });
 
 test('a DNS question is framed for TCP, and only an answer with records counts', () => {
-  const query = dnsQuery('a.bc');
+  const query = dnsQuery('a.bc', 'IPv4');
   assert.equal(query.readUInt16BE(0), query.length - 2);
   assert.equal(query.subarray(14).toString('latin1'), '\x01a\x02bc\0\0\x01\0\x01');
   const answer = Buffer.from(query);

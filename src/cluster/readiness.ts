@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, type Cache, type Client } from '../k8s/client.ts';
 import type { Node } from '../k8s/types.generated.ts';
+import { familyOf, type Ip } from '../net/address.ts';
 import { dnsAnswers } from './dns-check.ts';
 import type { ClusterLayout } from './layout.ts';
 
@@ -47,11 +48,13 @@ export async function apiAnswers(client: Client, signal: AbortSignal): Promise<v
 /** Resolves when cluster DNS answers at each of its Service's addresses, asked from a node. */
 export async function dnsReady(
   layout: ClusterLayout,
-  addresses: readonly string[],
+  addresses: readonly [Ip, ...Ip[]],
   signal: AbortSignal,
 ): Promise<void> {
   const [node] = layout.nodes;
   if (node === undefined) return;
+  // The API server's own Service has an address of the main family only.
+  const family = familyOf(addresses[0]);
   for (const address of addresses)
-    while (!signal.aborted && !(await dnsAnswers(node.dialSocket, address))) await delay(askEveryMs);
+    while (!signal.aborted && !(await dnsAnswers(node.dialSocket, address, family))) await delay(askEveryMs);
 }
