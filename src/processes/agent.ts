@@ -53,7 +53,12 @@ await runProcess('agent', async (log) => {
       log: log.child({ part: 'cni' }),
     }),
     startFabric({ ...common, log: log.child({ part: 'fabric' }) }),
-    startProxy({ ...common, nodeAddresses: node.addresses, log: log.child({ part: 'proxy' }) }),
+    startProxy({
+      ...common,
+      nodeAddresses: node.addresses,
+      serviceCidrs: settings.serviceCidrs,
+      log: log.child({ part: 'proxy' }),
+    }),
   ]);
   return { layout, guardedAs: `${node.role}/agent` };
 });

@@ -12,6 +12,7 @@ import type { Frontend, ProxyNode } from './frontend.ts';
 import { hostPortFrontends } from './host-ports.ts';
 import { ProxyTables } from './proxy-tables.ts';
 import { clusterAddresses, serviceFrontends } from './service-model.ts';
+import { keepServiceRoutes } from './service-route.ts';
 
 export interface ProxyOptions {
   readonly client: Client;
@@ -20,6 +21,8 @@ export interface ProxyOptions {
   readonly nodeAddresses: readonly Ip[];
   /** The ranges of the pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
+  /** The ranges of Services, for which a node without a way out needs a route; none where it has a default route. */
+  readonly serviceCidrs?: readonly Cidr[];
   readonly log: Log;
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
@@ -35,6 +38,8 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   const { client, log, nodeName } = options;
   const node: ProxyNode = { name: nodeName, addresses: options.nodeAddresses };
   await letBridgesPassThrough(log);
+  const { serviceCidrs = [], nodeAddresses } = options;
+  const endRoutes = serviceCidrs.length > 0 ? keepServiceRoutes({ serviceCidrs, nodeAddresses, log }) : () => {};
   const tables = new ProxyTables(options.nft ?? (await openNft()), options, log);
   const serviceCache = client.cache(services);
   const sliceCache = client.cache(endpointSlices);
@@ -47,6 +52,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     tables.set(`service ${key}`, () => describeService(service, [...(slices.get(key)?.values() ?? [])], node));
   };
   const ends = [
+    endRoutes,
     serviceCache.subscribe(({ object }) => updateService(keyOf(object))),
     sliceCache.subscribe((change) => {
       const old = change.type === 'updated' ? change.old : undefined;

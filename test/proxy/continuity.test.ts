@@ -46,6 +46,21 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
     );
   });
 
+  test("the node's own way to Services is there again after its link was down, and after someone deleted it", async () => {
+    const node = network.ns('node');
+    for (const damage of [
+      ['ip', 'link', 'set', 'eth0', 'down'],
+      ['ip', 'route', 'delete', '10.96.0.0/16'],
+    ]) {
+      network.run('node', ...damage);
+      network.run('node', 'ip', 'link', 'set', 'eth0', 'up');
+      for (const end = performance.now() + 2000; !network.run('node', 'ip', 'route').includes('10.96.0.0/16'); )
+        assert.ok(performance.now() < end, `no route in ${node} 2 s after ${damage.join(' ')}`);
+    }
+    network.run('node', 'ip', 'route', 'replace', '10.244.2.0/24', 'via', '172.18.0.3');
+    assert.match(await network.ask('node', 'tcp', '10.96.0.1', 80), /^[abc] /);
+  });
+
   test('a connection that was made goes on, new ones work, and affinity is kept, over a kill and a restart', async () => {
     const client = network.spawn('b', 'perl', '-e', lineClient, '10.96.0.1', '80');
     const { stdin, stdout } = client;

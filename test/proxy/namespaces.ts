@@ -44,8 +44,6 @@ export class Network {
       ip(`-n ${this.ns(pod)} -6 route add default via fd44:1::1`);
     }
     ip(`-n ${this.ns('node')} route add 10.244.2.0/24 via 172.18.0.3`);
-    ip(`-n ${this.ns('node')} route add 10.96.0.0/16 dev eth0`);
-    ip(`-n ${this.ns('node')} -6 route add fd96::/112 dev eth0`);
     ip(`-n ${this.ns('remote')} addr add 10.244.2.2/32 dev lo`);
     ip(`-n ${this.ns('remote')} route add 10.244.1.0/24 via 172.18.0.2`);
     ip(`-n ${this.ns('outside')} route add 10.96.0.0/16 via 172.18.0.2`);

@@ -39,6 +39,7 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
     nodeName: 'node',
     nodeAddresses: ['172.18.0.2', 'fd18::2'].map(asIp),
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
+    serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
     log: createLog('proxy'),
     nft: {
       ...nft,
