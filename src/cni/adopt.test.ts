@@ -5,6 +5,7 @@ import { asIp } from '../net/address.ts';
 import { decideAdoption } from './adopt.ts';
 import type { Lease } from './lease-store.ts';
 import { hostLinkName } from './plan.ts';
+import { noSettings } from './wishes.ts';
 
 const attachment = { containerId: 'abc', ifname: 'eth0' };
 const link = (index: number, peer: number, name: string) => ({ index, peer, name, mtu: 1500, up: true, running: true });
@@ -23,6 +24,7 @@ test('a link without a lease is adopted by both indices, one with a lease and fo
     netns: '/a',
     pod: '',
     addresses: [asIp('10.0.0.2')],
+    settings: noSettings,
     attached: true,
   };
   const links = [link(5, 2, hostLinkName(attachment)), link(6, 2, 'veth0123456789a'), link(7, 2, 'eth0')];
@@ -39,6 +41,7 @@ test('a link without a lease is adopted by both indices, one with a lease and fo
       netns: '/b',
       pod: '',
       addresses: ['10.0.0.3'],
+      settings: noSettings,
     },
   ]);
 });

@@ -6,6 +6,7 @@ import { inNetns, listNamedNetns, netnsPath } from '../linux/netns.ts';
 import type { Ip } from '../net/address.ts';
 import type { Lease } from './lease-store.ts';
 import { adoptedAttachment, hostLinkName, isHostLinkName } from './plan.ts';
+import { noSettings } from './wishes.ts';
 
 /** The container's end of a pair, as it is found in a namespace. */
 export interface FoundEnd {
@@ -42,6 +43,7 @@ export function decideAdoption(
           netns: end.netns,
           pod: '',
           addresses,
+          settings: noSettings,
         },
       ];
     });

@@ -1,11 +1,14 @@
 // A pod's attachment in the kernel: the veth pair made, inspected and deleted as planned.
 import { closeSync, openSync } from 'node:fs';
 import { listAddresses, replaceAddress } from '../linux/addresses.ts';
+import { pinMac, setPort } from '../linux/bridge-port.ts';
 import { failedWith } from '../linux/libc.ts';
-import { changeLink, createVeth, deleteLink, findLink, setHairpin } from '../linux/links.ts';
+import { changeLink, createIfb, createVeth, deleteLink, findLink } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { inNetns, netnsIdentity, writeSysctl } from '../linux/netns.ts';
 import { listRoutes, protocol, replaceRoute } from '../linux/routes.ts';
+import { redirectIngress, setTokenBucket, type TokenBucket, tokenBucketRate } from '../linux/traffic-control.ts';
+import type { Mac } from '../net/address.ts';
 import type { AttachmentPlan } from './plan.ts';
 import { CniError, errorCode } from './protocol.ts';
 
@@ -45,13 +48,34 @@ export function attach(nl: Netlink, plan: AttachmentPlan, netns: number, bridge:
     throw new CniError(errorCode.interfaceExists, `the container has an interface ${container.name} already`);
   }
   try {
-    const link = findLink(nl, host.name);
-    if (link !== undefined && host.hairpin) setHairpin(nl, link.index, true);
+    setUpHost(nl, plan);
     inNetns(netns, () => setUpContainer(plan));
   } catch (error) {
     deleteLink(nl, host.name);
+    if (host.ifb !== undefined) deleteLink(nl, host.ifb.name);
     throw error;
   }
+}
+
+function setUpHost(nl: Netlink, { host, container }: AttachmentPlan): void {
+  const link = findLink(nl, host.name)?.index;
+  if (link === undefined) throw new Error(`the interface ${host.name} went away while it was set up`);
+  setUpPort(nl, link, container.mac);
+  if (host.bucket !== undefined) setTokenBucket(nl, link, host.bucket);
+  if (host.ifb === undefined) return;
+  const { name, bucket } = host.ifb;
+  deleteLink(nl, name);
+  createIfb(nl, { name, mtu: host.mtu, up: true });
+  const ifb = findLink(nl, name)?.index;
+  if (ifb === undefined) throw new Error(`the interface ${name} went away while it was set up`);
+  setTokenBucket(nl, ifb, bucket);
+  redirectIngress(nl, link, ifb);
+}
+
+/** The bridge knows who is behind the port, and learns nothing from what it sends: nobody takes another one's place. */
+export function setUpPort(nl: Netlink, port: number, mac: Mac): void {
+  setPort(nl, port, { hairpin: true, learning: false });
+  pinMac(nl, port, mac);
 }
 
 /** Runs inside of the container's namespace. */
@@ -75,7 +99,15 @@ export function inspectAttachment(nl: Netlink, plan: AttachmentPlan, netns: numb
   if (hostLink === undefined) problems.push(`the node's interface ${host.name} is missing`);
   else if (hostLink.master !== bridge) problems.push(`the node's interface ${host.name} is not on the bridge`);
   else if (!hostLink.up) problems.push(`the node's interface ${host.name} is down`);
+  if (host.bucket !== undefined) problems.push(...inspectBucket(nl, host.name, host.bucket));
+  if (host.ifb !== undefined) problems.push(...inspectBucket(nl, host.ifb.name, host.ifb.bucket));
   return [...problems, ...inNetns(netns, () => inspectContainer(container))];
+}
+
+function inspectBucket(nl: Netlink, name: string, { rate }: TokenBucket): string[] {
+  const link = findLink(nl, name)?.index;
+  if (link !== undefined && tokenBucketRate(nl, link) === rate) return [];
+  return [`the limit of ${rate * 8} bits per second is missing on ${name}`];
 }
 
 function inspectContainer(container: AttachmentPlan['container']): string[] {

@@ -1,7 +1,7 @@
 // The node's bridge in the kernel: made as planned, and put right where it differs.
 import { deleteAddress, listAddresses, replaceAddress } from '../linux/addresses.ts';
 import { failedWith } from '../linux/libc.ts';
-import { changeLink, createBridge, findLink, type Link, listLinks, setHairpin } from '../linux/links.ts';
+import { changeLink, createBridge, findLink, type Link, listLinks } from '../linux/links.ts';
 import type { Netlink } from '../linux/netlink.ts';
 import { writeSysctl } from '../linux/netns.ts';
 import { isHostLinkName, type NodePlan } from './plan.ts';
@@ -30,7 +30,6 @@ export function ensureBridge(nl: Netlink, plan: NodePlan): BridgeState {
     if (!isHostLinkName(link.name) || (link.master === bridge.index && link.up)) continue;
     repairs.push(`joined ${link.name}`);
     changeLink(nl, link.index, { master: bridge.index, up: true });
-    setHairpin(nl, link.index, true);
   }
   for (const [key, value] of plan.sysctls) writeSysctl(key, value);
   return { index: bridge.index, repairs };

@@ -2,24 +2,29 @@
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
+import { createRecorder } from '../k8s/events.ts';
 import { nodes } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
 import { listAddresses } from '../linux/addresses.ts';
-import { listLinks } from '../linux/links.ts';
+import { findLink, listLinks, RTM_DELLINK } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
-import { monitorNetlink } from '../linux/netlink-monitor.ts';
+import { type MonitorEvent, monitorNetlink } from '../linux/netlink-monitor.ts';
 import { isNetns } from '../linux/netns.ts';
+import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, cidrContains, parseCidr, parseIp } from '../net/address.ts';
 import { decideAdoption, findEnds } from './adopt.ts';
+import { setUpPort } from './attach.ts';
 import { ensureBridge } from './bridge.ts';
 import { bridgeGroups, concernsBridge } from './bridge-events.ts';
 import type { Answer, Call } from './frame.ts';
 import { installConfiguration, installShim } from './install.ts';
 import { attachmentKey, isDamaged, LeaseStore } from './lease-store.ts';
 import { LinkRemoval } from './link-removal.ts';
-import { bridgeName, isHostLinkName, planNode } from './plan.ts';
+import { bridgeName, hostLinkName, isHostLinkName, macOf, planNode } from './plan.ts';
 import { type NodeState, Plugin } from './plugin.ts';
+import type { Masquerade } from './pod-rules.ts';
+import { PodTables } from './pod-tables.ts';
 import { CniError, errorCode } from './protocol.ts';
 import { drainQueue, watchQueue } from './queue.ts';
 import { parseRequest, versionForErrors } from './request.ts';
@@ -39,6 +44,12 @@ export interface CniDaemonOptions {
   readonly clusterCidrs: readonly Cidr[];
   /** The MTU of pods' links, in bytes; by default that of the underlay. */
   readonly mtu?: number;
+  /** Which packets of pods leave with the node's address: those to outside of the cluster, without these; none (`false`). */
+  readonly masquerade?: Masquerade | false;
+  /** How long a freed address rests before another pod gets it, in ms (default: {@link defaultRestMs}). */
+  readonly restMs?: number;
+  /** The way to nftables; by default that of this process's network namespace. */
+  readonly nft?: Nft;
   readonly log: Log;
   /** How often leases are compared with namespaces, in ms (default: 30 s after the start, then every 5 minutes). */
   readonly sweep?: { readonly firstMs: number; readonly everyMs: number };
@@ -54,7 +65,7 @@ const retryMs = 2_000;
  * with an error of "try again later" until Node.spec.podCIDRs is there; only then the configuration file appears.
  */
 export async function startCniDaemon(options: CniDaemonOptions): Promise<{ stop(): Promise<void> }> {
-  const daemon = new CniDaemon(options);
+  const daemon = new CniDaemon(options, options.nft ?? (await openNft()));
   try {
     await daemon.start();
   } catch (error) {
@@ -70,7 +81,8 @@ class CniDaemon {
   readonly #queueDir: string;
   readonly #nl = Netlink.open();
   readonly #store: LeaseStore;
-  readonly #removal = new LinkRemoval(this.#nl);
+  readonly #removal = new LinkRemoval();
+  readonly #tables: PodTables;
   readonly #plugin: Plugin;
   readonly #ends: (() => void | Promise<void>)[] = [];
   #state: NodeState | undefined;
@@ -80,19 +92,36 @@ class CniDaemon {
   #repair: NodeJS.Timeout | undefined;
   #draining = Promise.resolve();
 
-  constructor(options: CniDaemonOptions) {
+  constructor(options: CniDaemonOptions, nft: Nft) {
     this.#options = options;
     this.#log = options.log;
     this.#queueDir = join(options.stateDir, 'queue');
-    this.#store = openStore(join(options.stateDir, 'leases.db'), options.log);
-    this.#plugin = new Plugin(this.#nl, this.#store, this.#removal, () => this.#state);
+    this.#store = openStore(join(options.stateDir, 'leases.db'), options);
+    this.#tables = new PodTables(nft, options.log);
+    const recorder = createRecorder(options.client, 'weft-cni', options.nodeName);
+    const node = { kind: 'Node', apiVersion: 'v1', name: options.nodeName, uid: options.nodeName };
+    this.#plugin = new Plugin({
+      nl: this.#nl,
+      store: this.#store,
+      removal: this.#removal,
+      tables: this.#tables,
+      state: () => this.#state,
+      exhausted: (message) => recorder.event(node, 'Warning', 'NoFreeAddress', message),
+    });
   }
 
   async start(): Promise<void> {
     const { socketPath = '/run/weft/cni.sock', binDir = '/opt/cni/bin' } = this.#options;
     this.#adoptPods();
+    for (const lease of this.#store.list()) this.#tables.set(lease);
     const kept = this.#store.ranges();
     if (kept.length > 0) this.#repairNow(kept);
+    await this.#tables
+      .start()
+      .catch((error: unknown) =>
+        this.#log.error({ err: error }, 'the rules of pods could not be written; each ADD tries again'),
+      );
+    this.#ends.push(() => this.#tables.stop());
     this.#ends.push(watchQueue(this.#queueDir, () => void this.#drain()));
     const server = await serveCalls(socketPath, (call) => this.#answer(call));
     this.#ends.push(() => server.stop());
@@ -106,8 +135,8 @@ class CniDaemon {
   async stop(): Promise<void> {
     for (const end of this.#ends.splice(0).reverse()) await end();
     clearTimeout(this.#repair);
-    this.#removal.flush();
     await this.#draining;
+    await this.#removal.stop();
     this.#nl.close();
     this.#store.close();
   }
@@ -195,19 +224,51 @@ class CniDaemon {
     const plan = planNode(ranges, mtu);
     const { index, repairs } = ensureBridge(this.#nl, plan);
     this.#state = { ranges, mtu, plan, bridge: index };
+    this.#setMasquerade(ranges);
+    if (repairs.length > 0) this.#setUpPorts();
     if (repairs.length > 0) this.#log.info({ repairs, ranges, mtu }, 'the bridge is as it should be');
     installConfiguration(this.#options.confDir ?? '/etc/cni/net.d');
+  }
+
+  /** Ports that joined a bridge begin with its defaults. */
+  #setUpPorts(): void {
+    for (const { attachment, addresses, settings } of this.#store.list()) {
+      const [first] = addresses;
+      const link = findLink(this.#nl, hostLinkName(attachment));
+      const mac = settings.mac ?? (first === undefined ? undefined : macOf(first));
+      if (link?.master !== undefined && mac !== undefined) setUpPort(this.#nl, link.index, mac);
+    }
+  }
+
+  /** Packets of pods keep their source within the cluster and on the networks that the node is in itself. */
+  #setMasquerade(pods: readonly Cidr[]): void {
+    const { masquerade = { except: [] }, clusterCidrs } = this.#options;
+    const own = listAddresses(this.#nl).flatMap(({ address, prefix }) => parseCidr(`${address}/${prefix}`) ?? []);
+    const inside =
+      masquerade === false || clusterCidrs.length === 0 ? undefined : [...clusterCidrs, ...own, ...masquerade.except];
+    this.#tables.setMasquerade(inside === undefined ? undefined : { pods, inside });
+    this.#tables
+      .apply()
+      .catch((error: unknown) => this.#log.error({ err: error }, 'the rules of pods could not be written'));
   }
 
   /** The bridge deleted by hand, a port taken off it, forwarding switched off: the kernel says so, and it is put right. */
   #watchKernel(): void {
     this.#ends.push(
       monitorNetlink({ groups: bridgeGroups }, (event) => {
+        this.#noteDeleted(event);
         if (this.#state === undefined) return;
         const bridge = { index: this.#state.bridge, plan: this.#state.plan.bridge };
         if (concernsBridge(event, bridge)) this.#repairSoon(settleMs);
       }),
     );
+  }
+
+  #noteDeleted(event: MonitorEvent): void {
+    if (event.type === 'overrun') return;
+    // Of the family of bridges it says that a port left, not that the link is gone.
+    for (const { type, body } of event.messages)
+      if (type === RTM_DELLINK && body.readUInt8(0) === 0) this.#removal.deleted(body.readInt32LE(4));
   }
 
   /** After a short while, so that a series of events is one repair. */
@@ -250,16 +311,17 @@ class CniDaemon {
 }
 
 /** A damaged database is put aside, not deleted: running pods are found again without it. */
-function openStore(file: string, log: Log): LeaseStore {
+function openStore(file: string, { log, restMs }: CniDaemonOptions): LeaseStore {
+  const options = restMs === undefined ? {} : { restMs };
   try {
-    return new LeaseStore(file);
+    return new LeaseStore(file, options);
   } catch (error) {
     if (!isDamaged(error)) throw error;
     const aside = `${file}.damaged`;
     log.error({ err: error, aside }, 'the store of addresses is damaged: beginning a new one');
     renameSync(file, aside);
     for (const rest of ['-wal', '-shm']) rmSync(`${file}${rest}`, { force: true });
-    return new LeaseStore(file);
+    return new LeaseStore(file, options);
   }
 }
 

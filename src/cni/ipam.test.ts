@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { asCidr, asIp, type Ip } from '../net/address.ts';
-import { capacityOf, gatewayOf, isAllocatable, nextAddress } from './ipam.ts';
+import { capacityOf, gatewayOf, isAllocatable, nextAddress, poolOf } from './ipam.ts';
 
 const range = asCidr('10.244.1.0/24');
 
@@ -20,7 +20,7 @@ test('IPv6 has no broadcast', () => {
   const six = asCidr('fd00:1::/64');
   assert.equal(gatewayOf(six), 'fd00:1::1');
   assert.equal(
-    nextAddress(six, asIp('fd00:1::ffff:ffff:ffff:ffff'), () => false),
+    nextAddress(poolOf(six), asIp('fd00:1::ffff:ffff:ffff:ffff'), () => false),
     'fd00:1::2',
   );
   assert.equal(isAllocatable(six, asIp('fd00:1::ffff:ffff:ffff:ffff')), true);
@@ -36,7 +36,7 @@ test('going round, an address that was freed just now comes last', () => {
   const taken = new Set<Ip>();
   let last: Ip | undefined;
   const take = (): Ip | undefined => {
-    const address = nextAddress(small, last, (candidate) => taken.has(candidate));
+    const address = nextAddress(poolOf(small), last, (candidate) => taken.has(candidate));
     if (address !== undefined) {
       taken.add(address);
       last = address;
@@ -57,7 +57,7 @@ test('the next address is free and allocatable, or none is free', () => {
     fc.property(fc.uniqueArray(address), fc.option(address, { nil: undefined }), (list, last) => {
       const small = asCidr('10.0.0.0/28');
       const taken = new Set(list);
-      const found = nextAddress(small, last, (candidate) => taken.has(candidate));
+      const found = nextAddress(poolOf(small), last, (candidate) => taken.has(candidate));
       const free = Array.from({ length: 16 }, (_, n) => asIp(`10.0.0.${n}`)).filter(
         (candidate) => isAllocatable(small, candidate) && !taken.has(candidate),
       );

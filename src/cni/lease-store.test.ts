@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { asCidr, type Ip } from '../net/address.ts';
+import { poolOf } from './ipam.ts';
 import { attachmentKey, isDamaged, LeaseStore, type NewLease } from './lease-store.ts';
 import { CniError, errorCode } from './protocol.ts';
+import { noSettings } from './wishes.ts';
 
 const root = mkdtempSync('/tmp/wt-leases-');
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -14,45 +16,47 @@ let files = 0;
 const newFile = (): string => join(root, `${++files}.db`);
 
 const ranges = [asCidr('10.0.0.0/29'), asCidr('fd00::/120')];
+const choices = ranges.map((range) => ({ pools: [poolOf(range)] }));
 const wanted = (containerId: string): NewLease => ({
   attachment: { containerId, ifname: 'eth0' },
   network: 'weft',
   netns: `/run/netns/${containerId}`,
   pod: `default/${containerId}`,
+  settings: noSettings,
 });
 
 test('a lease is the same when it is asked for again, also after a restart', () => {
   const file = newFile();
-  const store = new LeaseStore(file);
-  const first = store.acquire(wanted('a'), ranges);
+  const store = new LeaseStore(file, { restMs: 0 });
+  const first = store.acquire(wanted('a'), choices);
   assert.deepEqual(first.addresses, ['10.0.0.2', 'fd00::2']);
-  assert.deepEqual(store.acquire(wanted('a'), ranges), first);
+  assert.deepEqual(store.acquire(wanted('a'), choices), first);
   store.complete(first);
   store.setRanges(ranges);
   store.close();
-  const again = new LeaseStore(file);
-  assert.deepEqual(again.acquire(wanted('a'), ranges), { ...first, attached: true });
+  const again = new LeaseStore(file, { restMs: 0 });
+  assert.deepEqual(again.acquire(wanted('a'), choices), { ...first, attached: true });
   assert.deepEqual(again.ranges(), ranges);
-  assert.deepEqual(again.acquire(wanted('b'), ranges).addresses, ['10.0.0.3', 'fd00::3']);
+  assert.deepEqual(again.acquire(wanted('b'), choices).addresses, ['10.0.0.3', 'fd00::3']);
   again.close();
 });
 
 test('a full range refuses with a code, and what was held stays', () => {
-  const store = new LeaseStore(newFile());
-  for (const name of ['a', 'b', 'c', 'd', 'e']) store.acquire(wanted(name), ranges);
+  const store = new LeaseStore(newFile(), { restMs: 0 });
+  for (const name of ['a', 'b', 'c', 'd', 'e']) store.acquire(wanted(name), choices);
   assert.throws(
-    () => store.acquire(wanted('f'), ranges),
+    () => store.acquire(wanted('f'), choices),
     (error) => error instanceof CniError && error.code === errorCode.noAddress && /10\.0\.0\.0\/29/.test(error.message),
   );
   assert.equal(store.get(wanted('f').attachment), undefined);
   assert.equal(store.release(wanted('c').attachment), true);
-  assert.deepEqual(store.acquire(wanted('f'), ranges).addresses[0], '10.0.0.4');
+  assert.deepEqual(store.acquire(wanted('f'), choices).addresses[0], '10.0.0.4');
   store.close();
 });
 
 test('releasing twice, or what was never there, does nothing', () => {
-  const store = new LeaseStore(newFile());
-  store.acquire(wanted('a'), ranges);
+  const store = new LeaseStore(newFile(), { restMs: 0 });
+  store.acquire(wanted('a'), choices);
   assert.equal(store.release(wanted('a').attachment), true);
   assert.equal(store.release(wanted('a').attachment), false);
   assert.deepEqual(store.list(), []);
@@ -62,7 +66,7 @@ test('releasing twice, or what was never there, does nothing', () => {
 test('a file that is no database is told from other failures', () => {
   const file = newFile();
   writeFileSync(file, 'x'.repeat(8192));
-  assert.throws(() => new LeaseStore(file), isDamaged);
+  assert.throws(() => new LeaseStore(file, { restMs: 0 }), isDamaged);
   assert.throws(
     () => new LeaseStore('/dev/null/leases.db'),
     (error) => !isDamaged(error),
@@ -71,10 +75,10 @@ test('a file that is no database is told from other failures', () => {
 
 test('a change that the disk refuses changes nothing in memory either', () => {
   const file = newFile();
-  const store = new LeaseStore(file);
-  store.acquire(wanted('a'), ranges);
+  const store = new LeaseStore(file, { restMs: 0 });
+  store.acquire(wanted('a'), choices);
   store.close();
-  assert.throws(() => store.acquire(wanted('b'), ranges));
+  assert.throws(() => store.acquire(wanted('b'), choices));
   assert.throws(() => store.release(wanted('a').attachment));
   assert.equal(store.get(wanted('b').attachment), undefined);
   assert.notEqual(store.get(wanted('a').attachment), undefined);
@@ -103,18 +107,18 @@ test('over any sequence of calls and restarts no address is held by two, none is
   fc.assert(
     fc.property(steps, (sequence) => {
       const file = newFile();
-      let store = new LeaseStore(file);
+      let store = new LeaseStore(file, { restMs: 0 });
       const model = new Map<string, readonly Ip[]>();
       for (const step of sequence) {
         if (step.do === 'restart') {
           store.close();
-          store = new LeaseStore(file);
+          store = new LeaseStore(file, { restMs: 0 });
         } else apply(store, model, step);
         compare(store, model);
       }
       for (const key of [...model.keys()]) store.release({ containerId: key, ifname: 'eth0' });
       assert.deepEqual(store.list(), []);
-      assert.equal(store.count(asCidr('10.0.0.0/29')), 0);
+      assert.equal(store.isFull(asCidr('10.0.0.0/29')), false);
       store.close();
     }),
     { numRuns: 25 },
@@ -128,11 +132,11 @@ function apply(store: LeaseStore, model: Map<string, readonly Ip[]>, step: Step)
   } else if (step.do === 'complete') {
     if (lease !== undefined) store.complete(lease);
   } else if (model.size < 5 || model.has(step.who)) {
-    const { addresses } = store.acquire(wanted(step.who), ranges);
+    const { addresses } = store.acquire(wanted(step.who), choices);
     assert.deepEqual(addresses, model.get(step.who) ?? addresses);
     model.set(step.who, addresses);
   } else {
-    assert.throws(() => store.acquire(wanted(step.who), ranges), CniError);
+    assert.throws(() => store.acquire(wanted(step.who), choices), CniError);
   }
 }
 

@@ -2,9 +2,10 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type Cidr, familyOf, type Ip, parseCidr, parseIp } from '../net/address.ts';
-import { nextAddress } from './ipam.ts';
+import { type Cidr, cidrContains, type Ip, parseCidr, parseIp } from '../net/address.ts';
+import { type Choice, capacityOf, nextAddress, type Pool } from './ipam.ts';
 import { type Attachment, CniError, errorCode } from './protocol.ts';
+import { parseSettings, type Settings, settingsJson } from './wishes.ts';
 
 /** What a container holds. */
 export interface Lease {
@@ -16,11 +17,25 @@ export interface Lease {
   readonly pod: string;
   /** One address a range, in the order of the node's ranges. */
   readonly addresses: readonly Ip[];
+  readonly settings: Settings;
   /** Whether ADD came to its end. */
   readonly attached: boolean;
 }
 
-export type NewLease = Pick<Lease, 'attachment' | 'network' | 'netns' | 'pod'>;
+export type NewLease = Omit<Lease, 'addresses' | 'attached'>;
+
+export interface LeaseStoreOptions {
+  /** How long a freed address rests before another container gets it, in ms. */
+  readonly restMs?: number;
+  /** The time in ms, for tests. */
+  readonly now?: () => number;
+}
+
+/**
+ * As long as the kernel keeps a UDP flow without an answer, and DNS caches keep an answer of this cluster (30 s both):
+ * what still means the old owner of an address has forgotten it by then.
+ */
+export const defaultRestMs = 30_000;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS lease (
@@ -29,9 +44,13 @@ const schema = `
   CREATE TABLE IF NOT EXISTS address (
     address TEXT PRIMARY KEY, container TEXT NOT NULL, ifname TEXT NOT NULL, position INTEGER NOT NULL,
     FOREIGN KEY (container, ifname) REFERENCES lease (container, ifname) ON DELETE CASCADE) STRICT;
+  CREATE TABLE IF NOT EXISTS resting (address TEXT PRIMARY KEY, freed INTEGER NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS cursor (range TEXT PRIMARY KEY, last TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS node_range (position INTEGER PRIMARY KEY, range TEXT NOT NULL) STRICT;
 `;
+
+/** What later versions added; `PRAGMA user_version` says how many of them a file has. */
+const migrations = ["ALTER TABLE lease ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'"];
 
 export const attachmentKey = ({ containerId, ifname }: Attachment): string => `${containerId}/${ifname}`;
 
@@ -46,14 +65,21 @@ export class LeaseStore {
   readonly #leases = new Map<string, Lease>();
   readonly #owners = new Map<Ip, string>();
   readonly #cursors = new Map<Cidr, Ip>();
+  /** Freed addresses, the oldest first, and when that was. */
+  readonly #resting = new Map<Ip, number>();
+  readonly #restMs: number;
+  readonly #now: () => number;
 
   /** Opens or makes the database; throws where the disk refuses. */
-  constructor(file: string) {
+  constructor(file: string, { restMs = defaultRestMs, now = Date.now }: LeaseStoreOptions = {}) {
+    this.#restMs = restMs;
+    this.#now = now;
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     this.#db = new DatabaseSync(file);
     try {
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
       this.#db.exec(schema);
+      this.#migrate();
       this.#load();
     } catch (error) {
       this.#db.close();
@@ -73,11 +99,21 @@ export class LeaseStore {
     return [...this.#leases.values()];
   }
 
-  /** How many addresses of a family are given. */
-  count(range: Cidr): number {
-    let count = 0;
-    for (const address of this.#owners.keys()) if (familyOf(address) === familyOf(range)) count++;
-    return count;
+  /** Whether no address of a range can be given now: they are held, or rest. */
+  isFull(range: Cidr): boolean {
+    this.#wake();
+    const capacity = capacityOf(range);
+    if (BigInt(this.#owners.size + this.#resting.size) < capacity) return false;
+    let count = 0n;
+    for (const held of [this.#owners, this.#resting])
+      for (const address of held.keys()) if (cidrContains(range, address)) count++;
+    return count >= capacity;
+  }
+
+  /** Who holds an address. */
+  ownerOf(address: Ip): Lease | undefined {
+    const key = this.#owners.get(address);
+    return key === undefined ? undefined : this.#leases.get(key);
   }
 
   /** The ranges that the node had last, so that a restarted agent needs no API server to go on. */
@@ -95,33 +131,76 @@ export class LeaseStore {
   }
 
   /**
-   * The lease of the attachment: the one that it has, or a new one with the next free address of each range. On return
-   * it is on the disk. Throws CniError where a range is full or the disk refuses.
+   * The lease of the attachment: the one that it has, or a new one with an address for each choice. On return it is on
+   * the disk. Throws CniError where an address is held by another one, where none is free or the disk refuses.
    */
-  acquire(wanted: NewLease, ranges: readonly Cidr[]): Lease {
+  acquire(wanted: NewLease, choices: readonly Choice[]): Lease {
     const present = this.get(wanted.attachment);
     if (present !== undefined) return present;
-    const addresses = ranges.map((range) => {
-      const address = nextAddress(range, this.#cursors.get(range), (candidate) => this.#owners.has(candidate));
-      if (address === undefined)
-        throw new CniError(
-          errorCode.noAddress,
-          `no address is free in ${range}`,
-          'remove pods, or give nodes a larger range',
-        );
-      return address;
-    });
-    const lease: Lease = { ...wanted, addresses, attached: false };
+    this.#wake();
+    const taken = new Map<Ip, Cidr | undefined>();
+    for (const choice of choices) {
+      if ('address' in choice) taken.set(this.#certain(choice.address), undefined);
+      else {
+        const { address, range } = this.#free(choice.pools, taken);
+        taken.set(address, range);
+      }
+    }
+    const lease: Lease = { ...wanted, addresses: [...taken.keys()], attached: false };
     this.#transaction(() => {
       this.#insert(lease);
-      this.#keepCursors(addresses, ranges);
+      for (const [address, range] of taken) if (range !== undefined) this.#keepCursor(range, address);
+      for (const address of taken.keys())
+        if (this.#resting.has(address)) this.#db.prepare('DELETE FROM resting WHERE address = ?').run(address);
     });
     this.#remember(lease);
-    ranges.forEach((range, index) => {
-      const address = addresses[index];
-      if (address !== undefined) this.#cursors.set(range, address);
-    });
+    for (const [address, range] of taken) {
+      this.#resting.delete(address);
+      if (range !== undefined) this.#cursors.set(range, address);
+    }
     return lease;
+  }
+
+  /** A static address may be given again at once: it stands for the same thing. */
+  #certain(address: Ip): Ip {
+    const owner = this.ownerOf(address);
+    if (owner === undefined) return address;
+    const holder = owner.pod === '' ? owner.attachment.containerId : owner.pod;
+    throw new CniError(errorCode.noAddress, `the address ${address} is held by ${holder}`);
+  }
+
+  #free(pools: readonly Pool[], taken: ReadonlyMap<Ip, unknown>): { address: Ip; range: Cidr } {
+    const isHeld = (address: Ip): boolean => this.#owners.has(address) || taken.has(address);
+    for (const pool of pools) {
+      const address = nextAddress(
+        pool,
+        this.#cursors.get(pool.range),
+        (candidate) => isHeld(candidate) || this.#resting.has(candidate),
+      );
+      if (address !== undefined) return { address, range: pool.range };
+    }
+    const ranges = [...new Set(pools.map(({ range }) => range))].join(', ');
+    const resting = pools.some((pool) => nextAddress(pool, undefined, isHeld) !== undefined);
+    if (resting)
+      throw new CniError(
+        errorCode.tryAgainLater,
+        `no address is free in ${ranges} yet: those that were freed rest for ${this.#restMs / 1000} s`,
+      );
+    throw new CniError(
+      errorCode.noAddress,
+      `no address is free in ${ranges}`,
+      'remove pods, or give nodes a larger range',
+    );
+  }
+
+  /** Ends the rest of addresses that have rested long enough. */
+  #wake(): void {
+    const freedBefore = this.#now() - this.#restMs;
+    for (const [address, freed] of this.#resting) {
+      // A clock that was set back must not keep addresses for ever.
+      if (freed > freedBefore && freed <= this.#now()) return;
+      this.#resting.delete(address);
+    }
   }
 
   /** Notes a lease that a running pod has already. Throws where one of its addresses is given to another one. */
@@ -132,29 +211,40 @@ export class LeaseStore {
     this.complete(adopted);
   }
 
-  /** Notes that the container is attached. */
+  /** Notes that the container is attached. After a loss of power there is no container: this need not wait for the disk. */
   complete(lease: Lease): void {
     const { containerId, ifname } = lease.attachment;
+    this.#db.exec('PRAGMA synchronous = NORMAL');
     this.#db.prepare('UPDATE lease SET attached = 1 WHERE container = ? AND ifname = ?').run(containerId, ifname);
+    this.#db.exec('PRAGMA synchronous = FULL');
     this.#leases.set(attachmentKey(lease.attachment), { ...lease, attached: true });
   }
 
-  /** Frees the addresses of an attachment. False where it has none. */
+  /** Frees the addresses of an attachment, which then rest. False where it has none. */
   release(attachment: Attachment): boolean {
     const lease = this.get(attachment);
     if (lease === undefined) return false;
     const { containerId, ifname } = attachment;
-    this.#db.prepare('DELETE FROM lease WHERE container = ? AND ifname = ?').run(containerId, ifname);
+    const freed = this.#now();
+    this.#transaction(() => {
+      this.#db.prepare('DELETE FROM lease WHERE container = ? AND ifname = ?').run(containerId, ifname);
+      this.#db.prepare('DELETE FROM resting WHERE freed <= ?').run(freed - this.#restMs);
+      for (const address of lease.addresses)
+        this.#db.prepare('INSERT OR REPLACE INTO resting (address, freed) VALUES (?, ?)').run(address, freed);
+    });
     this.#leases.delete(attachmentKey(attachment));
-    for (const address of lease.addresses) this.#owners.delete(address);
+    for (const address of lease.addresses) {
+      this.#owners.delete(address);
+      this.#resting.set(address, freed);
+    }
     return true;
   }
 
-  #insert({ attachment, network, netns, pod, addresses }: Lease): void {
+  #insert({ attachment, network, netns, pod, addresses, settings }: Lease): void {
     const { containerId, ifname } = attachment;
     this.#db
-      .prepare('INSERT INTO lease (container, ifname, network, netns, pod) VALUES (?, ?, ?, ?, ?)')
-      .run(containerId, ifname, network, netns, pod);
+      .prepare('INSERT INTO lease (container, ifname, network, netns, pod, settings) VALUES (?, ?, ?, ?, ?, ?)')
+      .run(containerId, ifname, network, netns, pod, settingsJson(settings));
     addresses.forEach((address, position) => {
       this.#db
         .prepare('INSERT INTO address (address, container, ifname, position) VALUES (?, ?, ?, ?)')
@@ -162,9 +252,19 @@ export class LeaseStore {
     });
   }
 
-  #keepCursors(addresses: readonly Ip[], ranges: readonly Cidr[]): void {
+  #keepCursor(range: Cidr, last: Ip): void {
     const sql = 'INSERT INTO cursor (range, last) VALUES (?, ?) ON CONFLICT (range) DO UPDATE SET last = excluded.last';
-    for (const [position, range] of ranges.entries()) this.#db.prepare(sql).run(range, addresses[position] ?? '');
+    this.#db.prepare(sql).run(range, last);
+  }
+
+  #migrate(): void {
+    const done = Number(this.#db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+    for (const [index, sql] of migrations.entries())
+      if (index >= done)
+        this.#transaction(() => {
+          this.#db.exec(sql);
+          this.#db.exec(`PRAGMA user_version = ${index + 1}`);
+        });
   }
 
   #load(): void {
@@ -181,9 +281,14 @@ export class LeaseStore {
         network: String(row.network),
         netns: String(row.netns),
         pod: String(row.pod),
+        settings: parseSettings(String(row.settings)),
         attached: row.attached === 1,
         addresses: addresses.get(attachmentKey(attachment)) ?? [],
       });
+    }
+    for (const row of this.#db.prepare('SELECT address, freed FROM resting ORDER BY freed').all()) {
+      const address = parseIp(String(row.address));
+      if (address !== undefined) this.#resting.set(address, Number(row.freed));
     }
     for (const row of this.#db.prepare('SELECT range, last FROM cursor').all()) {
       const [range, last] = [parseCidr(String(row.range)), parseIp(String(row.last))];

@@ -6,6 +6,7 @@ import { asCidr, asIp } from '../net/address.ts';
 import type { Lease } from './lease-store.ts';
 import { hostLinkName, isHostLinkName, macOf, planAttachment, planNode, resultOf } from './plan.ts';
 import { CniError, resultJson, supportedVersions } from './protocol.ts';
+import { noSettings } from './wishes.ts';
 
 const four = asCidr('10.244.1.0/24');
 const six = asCidr('fd00:1::/64');
@@ -15,6 +16,7 @@ const lease: Lease = {
   netns: '/run/netns/x',
   pod: 'default/web',
   addresses: [asIp('10.244.1.7'), asIp('fd00:1::7')],
+  settings: noSettings,
   attached: false,
 };
 

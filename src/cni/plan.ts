@@ -1,9 +1,11 @@
 // What a node's bridge and a pod's attachment look like, as data. Pure: the same input gives the same plan.
 import { createHash } from 'node:crypto';
+import type { TokenBucket } from '../linux/traffic-control.ts';
 import { asCidr, type Cidr, cidrContains, familyOf, type Ip, ipToBigInt, type Mac, rangeOf } from '../net/address.ts';
 import { gatewayOf } from './ipam.ts';
 import type { Lease } from './lease-store.ts';
 import { type Attachment, CniError, errorCode, type Result } from './protocol.ts';
+import type { RateLimit } from './wishes.ts';
 
 export const bridgeName = 'weft0';
 
@@ -29,7 +31,14 @@ export interface NodePlan {
 
 /** A pod's side: a veth pair from the bridge into the container's namespace. */
 export interface AttachmentPlan {
-  readonly host: { readonly name: string; readonly mtu: number; readonly hairpin: boolean };
+  readonly host: {
+    readonly name: string;
+    readonly mtu: number;
+    /** What the container may receive. */
+    readonly bucket?: TokenBucket;
+    /** What the container may send: it passes this block (IFB) on its way in. */
+    readonly ifb?: { readonly name: string; readonly bucket: TokenBucket };
+  };
   readonly container: {
     readonly netns: string;
     readonly name: string;
@@ -60,6 +69,9 @@ export function adoptedAttachment(hostLink: string, ifname: string): Attachment 
   return { containerId: `adopted-${hostLink}`, ifname };
 }
 
+/** The block that what the container sends passes where it is limited: by the same rule. */
+export const ifbName = (attachment: Attachment): string => hostLinkName(attachment).replace('veth', 'ifb');
+
 export const isHostLinkName = (name: string): boolean => /^veth[0-9a-f]{11}$/.test(name);
 
 /**
@@ -76,6 +88,8 @@ export function planNode(ranges: readonly Cidr[], mtu: number): NodePlan {
     addresses: ranges.map((range) => ({ address: gatewayOf(range), prefix: rangeOf(range).prefix })),
     sysctls: [
       ['net/ipv4/ip_forward', '1'],
+      // Host ports on 127.0.0.1; a rule keeps pods away from what else listens there.
+      [`net/ipv4/conf/${bridgeName}/route_localnet`, '1'],
       ['net/ipv4/conf/all/send_redirects', '0'],
       [`net/ipv4/conf/${bridgeName}/send_redirects`, '0'],
       ...(ipv6
@@ -103,12 +117,19 @@ export function planAttachment(lease: Lease, ranges: readonly Cidr[], mtu: numbe
   if (first === undefined) throw new CniError(errorCode.noAddress, 'the lease has no address');
   const name = lease.attachment.ifname;
   const ipv6 = held.some(({ address }) => familyOf(address) === 'IPv6');
+  const { mac = macOf(first.address), bandwidth } = lease.settings;
+  const { ingress, egress } = bandwidth;
   return {
-    host: { name: hostLinkName(lease.attachment), mtu, hairpin: true },
+    host: {
+      name: hostLinkName(lease.attachment),
+      mtu,
+      ...(ingress && { bucket: tokenBucket(ingress, mtu) }),
+      ...(egress && { ifb: { name: ifbName(lease.attachment), bucket: tokenBucket(egress, mtu) } }),
+    },
     container: {
       netns: lease.netns,
       name,
-      mac: macOf(first.address),
+      mac,
       mtu,
       addresses: held.map(({ address, range }) => ({ address, prefix: rangeOf(range).prefix })),
       routes: held.flatMap(({ range }) => gatewayRoutes(range)),
@@ -122,6 +143,22 @@ export function planAttachment(lease: Lease, ranges: readonly Cidr[], mtu: numbe
   };
 }
 
+/** How long a packet waits for its turn at most before the next one is dropped, in seconds (as the reference plugin). */
+const longestWait = 0.025;
+/** What runtimes send that know of no burst (containerd): the greatest number that the field can have. */
+const anyBurst = 0xffffffff;
+
+/**
+ * The token bucket of a limit. The burst is at least two packets, and where the runtime does not care 20 ms of the
+ * rate, but not less than two segments of 64 KB (with the burst that containerd sends nothing under 512 MB is limited).
+ */
+export function tokenBucket({ rate, burst }: RateLimit, mtu: number): TokenBucket {
+  const bytes = Math.max(1, Math.floor(rate / 8));
+  const wished = burst >= anyBurst ? Math.max(131_072, bytes / 50) : burst / 8;
+  const most = Math.floor(Math.min(Math.max(wished, 2 * mtu), 0xffffffff));
+  return { rate: bytes, burst: most, limit: Math.floor(Math.min(bytes * longestWait + most, 0xffffffff)) };
+}
+
 /** The gateway alone is on the link, everything else is behind it. */
 function gatewayRoutes(range: Cidr): PlannedRoute[] {
   const gateway = gatewayOf(range);
@@ -129,8 +166,11 @@ function gatewayRoutes(range: Cidr): PlannedRoute[] {
   return [{ to: asCidr(`${gateway}/${bits}`) }, { to: asCidr(all), via: gateway }];
 }
 
-/** What ADD answers; a result of plugins that came before in the chain is kept, and ours added behind it. */
-export function resultOf(plan: AttachmentPlan, node: NodePlan, previous?: Result): Result {
+/**
+ * What ADD answers; a result of plugins that came before in the chain is kept, and ours added behind it. `dns` is what
+ * the runtime wishes the container to have.
+ */
+export function resultOf(plan: AttachmentPlan, node: NodePlan, previous?: Result, dns = previous?.dns): Result {
   const { host, container } = plan;
   const interfaces = [
     ...(previous?.interfaces ?? []),
@@ -153,7 +193,7 @@ export function resultOf(plan: AttachmentPlan, node: NodePlan, previous?: Result
       ...(previous?.routes ?? []),
       ...defaults.map(({ to, via }) => ({ dst: to, ...(via === undefined ? {} : { gw: via }) })),
     ],
-    ...(previous?.dns === undefined ? {} : { dns: previous.dns }),
+    ...(dns === undefined ? {} : { dns }),
   };
 }
 

@@ -6,12 +6,22 @@ import type { Netlink } from '../linux/netlink.ts';
 import { isNetns } from '../linux/netns.ts';
 import type { Cidr } from '../net/address.ts';
 import { attach, inspectAttachment, openContainerNetns } from './attach.ts';
-import { capacityOf } from './ipam.ts';
-import { attachmentKey, type Lease, type LeaseStore } from './lease-store.ts';
+import { type Choice, decideChoices } from './ipam.ts';
+import { attachmentKey, type Lease, type LeaseStore, type NewLease } from './lease-store.ts';
 import type { LinkRemoval } from './link-removal.ts';
-import { adoptedAttachment, hostLinkName, type NodePlan, planAttachment, resultOf } from './plan.ts';
+import {
+  type AttachmentPlan,
+  adoptedAttachment,
+  hostLinkName,
+  ifbName,
+  type NodePlan,
+  planAttachment,
+  resultOf,
+} from './plan.ts';
+import type { PodTables } from './pod-tables.ts';
 import { type Attachment, CniError, errorCode, type Result, resultJson, supportedVersions } from './protocol.ts';
 import type { CniRequest } from './request.ts';
+import type { PortMapping } from './wishes.ts';
 
 /** What the node is at the moment; absent as long as it has no ranges. */
 export interface NodeState {
@@ -24,19 +34,33 @@ export interface NodeState {
 
 type RequestOf<C extends CniRequest['command']> = Extract<CniRequest, { command: C }>;
 
+/** What the verbs work with. */
+export interface PluginParts {
+  readonly nl: Netlink;
+  readonly store: LeaseStore;
+  readonly removal: LinkRemoval;
+  readonly tables: PodTables;
+  /** The node as it is now. */
+  readonly state: () => NodeState | undefined;
+  /** Called when a pod got no address because none is free. */
+  readonly exhausted: (message: string) => void;
+}
+
 export class Plugin {
   readonly #nl: Netlink;
   readonly #store: LeaseStore;
   readonly #removal: LinkRemoval;
-  readonly #state: () => NodeState | undefined;
+  readonly #tables: PodTables;
+  readonly #parts: PluginParts;
   /** Attachments that a GC called invalid while their namespace still lived: the next GC takes them. */
   #condemned = new Set<string>();
 
-  constructor(nl: Netlink, store: LeaseStore, removal: LinkRemoval, state: () => NodeState | undefined) {
-    this.#nl = nl;
-    this.#store = store;
-    this.#removal = removal;
-    this.#state = state;
+  constructor(parts: PluginParts) {
+    this.#nl = parts.nl;
+    this.#store = parts.store;
+    this.#removal = parts.removal;
+    this.#tables = parts.tables;
+    this.#parts = parts;
   }
 
   /** Does what is asked; the answer is what goes to standard output. Throws CniError. */
@@ -44,7 +68,7 @@ export class Plugin {
     try {
       switch (request.command) {
         case 'ADD':
-          return resultJson(this.#add(request), request.version);
+          return resultJson(await this.#add(request), request.version);
         case 'DEL':
           return await this.#delete(request.attachment);
         case 'CHECK':
@@ -62,40 +86,79 @@ export class Plugin {
   }
 
   #node(): NodeState {
-    const state = this.#state();
+    const state = this.#parts.state();
     if (state !== undefined) return state;
     throw new CniError(errorCode.tryAgainLater, 'the node has no range for pods yet', 'Node.spec.podCIDRs is empty');
   }
 
-  #add(request: RequestOf<'ADD'>): Result {
-    const { attachment, netns: path } = request;
+  async #add(request: RequestOf<'ADD'>): Promise<Result> {
+    const { attachment, netns: path, wishes } = request;
     const node = this.#node();
     const netns = openContainerNetns(path);
     try {
       const held = this.#store.get(attachment);
       if (held?.attached === true && findLink(this.#nl, hostLinkName(attachment)) !== undefined)
         throw new CniError(errorCode.interfaceExists, `${attachment.ifname} is attached to this container already`);
-      const lease = this.#store.acquire(
-        { attachment, network: request.network, netns: path, pod: request.pod },
-        node.ranges,
-      );
-      return this.#attach(lease, node, netns, request.previous);
+      this.#refuseTakenPorts(attachment, wishes.settings.ports);
+      const { network, pod } = request;
+      const wanted = { attachment, network, netns: path, pod, settings: wishes.settings };
+      const lease = this.#acquire(wanted, decideChoices(node.ranges, wishes));
+      const plan = await this.#attach(lease, node, netns);
+      return resultOf(plan, node.plan, request.previous, wishes.dns);
     } finally {
       closeSync(netns);
     }
   }
 
-  #attach(lease: Lease, node: NodeState, netns: number, previous: Result | undefined): Result {
+  #acquire(wanted: NewLease, choices: readonly Choice[]): Lease {
     try {
-      const plan = planAttachment(lease, node.ranges, node.mtu);
-      attach(this.#nl, plan, netns, node.bridge);
-      this.#store.complete(lease);
-      return resultOf(plan, node.plan, previous);
+      return this.#store.acquire(wanted, choices);
     } catch (error) {
-      deleteLink(this.#nl, hostLinkName(lease.attachment));
-      this.#store.release(lease.attachment);
+      if (error instanceof CniError && error.code === errorCode.noAddress) this.#parts.exhausted(error.message);
       throw error;
     }
+  }
+
+  /** A host port leads to one container: the one that has it, as long as it lives. */
+  #refuseTakenPorts(attachment: Attachment, ports: readonly PortMapping[]): void {
+    if (ports.length === 0) return;
+    for (const lease of this.#store.list()) {
+      if (attachmentKey(lease.attachment) === attachmentKey(attachment)) continue;
+      const taken = ports.find((port) => lease.settings.ports.some((other) => collide(port, other)));
+      if (taken === undefined || !isNetns(lease.netns)) continue;
+      const holder = lease.pod === '' ? lease.attachment.containerId : lease.pod;
+      throw new CniError(errorCode.portTaken, `the host port ${taken.hostPort}/${taken.protocol} is held by ${holder}`);
+    }
+  }
+
+  /** The rules are written while the links are made; both are there before the answer. */
+  async #attach(lease: Lease, node: NodeState, netns: number): Promise<AttachmentPlan> {
+    try {
+      const plan = planAttachment(lease, node.ranges, node.mtu);
+      this.#tables.set(lease);
+      const written = this.#tables.apply();
+      try {
+        attach(this.#nl, plan, netns, node.bridge);
+      } finally {
+        await written;
+      }
+      await this.#tables.forgetFlows(lease, 'opened');
+      if (this.#store.get(lease.attachment) !== lease)
+        throw new CniError(errorCode.tryAgainLater, `${lease.attachment.containerId} was deleted while it was added`);
+      this.#store.complete(lease);
+      return plan;
+    } catch (error) {
+      deleteLink(this.#nl, hostLinkName(lease.attachment));
+      this.#release(lease);
+      throw error;
+    }
+  }
+
+  /** Frees the addresses, unless the attachment has got another lease meanwhile. */
+  #release(lease: Lease): void {
+    if (this.#store.get(lease.attachment) !== lease) return;
+    this.#store.release(lease.attachment);
+    this.#tables.delete(lease.attachment);
   }
 
   /**
@@ -103,11 +166,15 @@ export class Plugin {
    * of the same attachment that came in between keeps what it made.
    */
   async #delete(attachment: Attachment): Promise<undefined> {
-    const lease = this.#store.get(attachment);
-    await this.#removal.remove(hostLinkName(attachment));
-    if (this.#store.get(attachment) === lease) this.#store.release(attachment);
-    this.#store.release(adoptedAttachment(hostLinkName(attachment), attachment.ifname));
+    const link = hostLinkName(attachment);
+    const adopted = adoptedAttachment(link, attachment.ifname);
+    const leases = [attachment, adopted].flatMap((one) => this.#store.get(one) ?? []);
+    await this.#removal.remove(link, ifbName(attachment));
+    for (const lease of leases) this.#release(lease);
     this.#condemned.delete(attachmentKey(attachment));
+    if (leases.length === 0) return;
+    await this.#tables.apply();
+    for (const lease of leases) await this.#tables.forgetFlows(lease, 'closed');
   }
 
   #check(request: RequestOf<'CHECK'>): undefined {
@@ -160,10 +227,10 @@ export class Plugin {
   }
 
   #status(): undefined {
-    const state = this.#state();
+    const state = this.#parts.state();
     if (state === undefined)
       throw new CniError(errorCode.notAvailable, 'the node has no range for pods yet', 'Node.spec.podCIDRs is empty');
-    const full = state.ranges.find((range) => BigInt(this.#store.count(range)) >= capacityOf(range));
+    const full = state.ranges.find((range) => this.#store.isFull(range));
     if (full !== undefined) throw new CniError(errorCode.notAvailable, `no address is free in ${full}`);
     return undefined;
   }
@@ -174,6 +241,11 @@ function missingInResult(addresses: readonly string[], previous: Result): string
     .filter((address) => !previous.ips.some((ip) => ip.address === address))
     .map((address) => `the address ${address} of this container is not in prevResult`);
 }
+
+const collide = (a: PortMapping, b: PortMapping): boolean =>
+  a.protocol === b.protocol &&
+  a.hostPort === b.hostPort &&
+  (a.hostIp === undefined || b.hostIp === undefined || a.hostIp === b.hostIp);
 
 /** A failure of the kernel or the disk in the words of CNI. */
 function asCniError(error: unknown, command: string): CniError {

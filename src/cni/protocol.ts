@@ -29,6 +29,8 @@ export const errorCode = {
   checkFailed: 102,
   /** The container has an interface of that name already. */
   interfaceExists: 103,
+  /** A host port leads to another container already. */
+  portTaken: 104,
 } as const;
 
 /** A failure as the runtime gets to see it. */

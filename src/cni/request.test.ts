@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { CniError } from './protocol.ts';
 import { isInterfaceName, parseRequest, versionForErrors } from './request.ts';
+import { noSettings } from './wishes.ts';
 
 const env = {
   CNI_COMMAND: 'ADD',
@@ -59,6 +60,7 @@ test('ADD is read with its pod from CNI_ARGS', () => {
     attachment: { containerId: 'abc', ifname: 'eth0' },
     netns: '/run/netns/x',
     pod: 'default/web-1',
+    wishes: { settings: noSettings, ips: [], ranges: [] },
     previous: undefined,
   });
 });

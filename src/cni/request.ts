@@ -1,4 +1,6 @@
 // What the runtime asks for: the environment and the configuration of one call, validated. Pure.
+import { isRecord } from '../k8s/json.ts';
+import { previousResult } from './previous-result.ts';
 import {
   type Attachment,
   CniError,
@@ -9,6 +11,7 @@ import {
   type Result,
   supportedVersions,
 } from './protocol.ts';
+import { parseWishes, type Wishes } from './wishes.ts';
 
 interface Common {
   readonly version: CniVersion;
@@ -22,6 +25,7 @@ export type CniRequest =
       readonly attachment: Attachment;
       readonly netns: string;
       readonly pod: string;
+      readonly wishes: Wishes;
       readonly previous: Result | undefined;
     })
   | (Common & { readonly command: 'DEL'; readonly attachment: Attachment; readonly netns: string | undefined })
@@ -49,49 +53,87 @@ const required: Record<CniRequest['command'], readonly string[]> = {
 
 const isCommand = (text: string): text is CniRequest['command'] => Object.hasOwn(required, text);
 
-/** Reads one call; throws CniError with the code that the specification has for what is wrong. */
+/** Reads one call; throws CniError with the code that the specification has for what is wrong, and names all of it. */
 export function parseRequest(env: Environment, stdin: string): CniRequest {
-  const command = env.CNI_COMMAND ?? '';
-  if (!isCommand(command)) {
-    const why = command === '' ? 'CNI_COMMAND is missing' : `CNI_COMMAND is '${command}', which is no command of CNI`;
-    throw new CniError(errorCode.invalidEnvironment, why);
-  }
-  const missing = required[command].filter((name) => (env[name] ?? '') === '');
-  if (missing.length > 0)
-    throw new CniError(
-      errorCode.invalidEnvironment,
-      `${command} needs variables that are missing: ${missing.join(', ')}`,
-    );
+  const command = commandOf(env);
+  const args = parseArguments(env.CNI_ARGS ?? '');
+  const problems = [...environmentProblems(env, command), ...args.problems];
+  if (problems.length > 0) throw new CniError(errorCode.invalidEnvironment, problems.join('; '));
   const config = parseConfig(stdin);
   const common = { version: versionOf(config), network: '' };
   if (command === 'VERSION') return { ...common, command };
-  const network = networkOf(config);
+  const wrong: string[] = [];
+  const request = requestOf(
+    command,
+    { env, config, args: args.pairs, common: { ...common, network: networkOf(config, wrong) } },
+    wrong,
+  );
+  if (wrong.length > 0) throw new CniError(errorCode.invalidConfiguration, wrong.join('; '));
+  return request;
+}
+
+interface Parts {
+  readonly env: Environment;
+  readonly config: Json;
+  readonly args: ReadonlyMap<string, string>;
+  readonly common: Common;
+}
+
+/** The request of a command; what is wrong with the configuration is noted. */
+function requestOf(
+  command: Exclude<CniRequest['command'], 'VERSION'>,
+  { env, config, args, common }: Parts,
+  wrong: string[],
+): CniRequest {
+  const [attachment, netns] = [attachmentOf(env), env.CNI_NETNS ?? ''];
   switch (command) {
     case 'STATUS':
-      return { ...common, network, command };
+      return { ...common, command };
     case 'GC':
-      return { ...common, network, command, valid: validAttachments(config) };
+      return { ...common, command, valid: validAttachments(config, wrong) };
     case 'DEL':
-      return { ...common, network, command, attachment: attachmentOf(env), netns: env.CNI_NETNS || undefined };
+      return { ...common, command, attachment, netns: netns || undefined };
     case 'ADD': {
-      const previous = previousOf(config);
+      const previous = previousResult(config);
       return {
         ...common,
-        network,
         command,
-        attachment: attachmentOf(env),
-        netns: env.CNI_NETNS ?? '',
-        pod: podOf(env),
+        attachment,
+        netns,
+        pod: podOf(args),
+        wishes: parseWishes(config, args, wrong),
         previous,
       };
     }
     case 'CHECK': {
-      const previous = previousOf(config);
-      if (previous === undefined)
-        throw new CniError(errorCode.invalidConfiguration, 'CHECK needs prevResult in the configuration');
-      return { ...common, network, command, attachment: attachmentOf(env), netns: env.CNI_NETNS ?? '', previous };
+      const previous = previousResult(config);
+      if (previous === undefined) wrong.push('CHECK needs prevResult');
+      return { ...common, command, attachment, netns, previous: previous ?? { interfaces: [], ips: [], routes: [] } };
     }
   }
+}
+
+function commandOf(env: Environment): CniRequest['command'] {
+  const command = env.CNI_COMMAND ?? '';
+  if (isCommand(command)) return command;
+  const why = command === '' ? 'CNI_COMMAND is missing' : `CNI_COMMAND is '${command}', which is no command of CNI`;
+  throw new CniError(errorCode.invalidEnvironment, why);
+}
+
+/** All that is wrong with the variables that the command needs: those that are missing, and those that are no names. */
+function environmentProblems(env: Environment, command: CniRequest['command']): string[] {
+  const needed = required[command];
+  const missing = needed.filter((name) => (env[name] ?? '') === '');
+  const { containerId, ifname } = attachmentOf(env);
+  return [
+    ...(missing.length > 0 ? [`${command} needs variables that are missing: ${missing.join(', ')}`] : []),
+    ...(needed.includes('CNI_CONTAINERID') && containerId !== '' && !plainName.test(containerId)
+      ? [`CNI_CONTAINERID '${containerId}' is not valid`]
+      : []),
+    ...(needed.includes('CNI_IFNAME') && ifname !== '' && !isInterfaceName(ifname)
+      ? [`CNI_IFNAME '${ifname}' cannot name an interface`]
+      : []),
+  ];
 }
 
 /** The version in which an error about this call is to be written: its own where it can be read. */
@@ -105,10 +147,6 @@ export function versionForErrors(stdin: string): CniVersion {
 
 type Json = Readonly<Record<string, unknown>>;
 
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function parseConfig(stdin: string): Json {
   let value: unknown;
   try {
@@ -116,7 +154,7 @@ function parseConfig(stdin: string): Json {
   } catch (error) {
     throw new CniError(errorCode.decodingFailure, 'the configuration on standard input is not JSON', String(error));
   }
-  if (!isObject(value)) throw new CniError(errorCode.decodingFailure, 'the configuration is not a JSON object');
+  if (!isRecord(value)) throw new CniError(errorCode.decodingFailure, 'the configuration is not a JSON object');
   return value;
 }
 
@@ -134,98 +172,54 @@ function versionOf(config: Json): CniVersion {
 
 const plainName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
-function networkOf(config: Json): string {
-  const name = config.name;
-  if (typeof name !== 'string' || !plainName.test(name))
-    throw new CniError(errorCode.invalidConfiguration, `the network's name ${JSON.stringify(name)} is not valid`);
-  return name;
+function networkOf({ name }: Json, wrong: string[]): string {
+  if (typeof name === 'string' && plainName.test(name)) return name;
+  wrong.push(
+    name === undefined ? "the network's name is missing" : `the network's name ${JSON.stringify(name)} is not valid`,
+  );
+  return '';
 }
 
-function attachmentOf(env: Environment): Attachment {
-  const containerId = env.CNI_CONTAINERID ?? '';
-  const ifname = env.CNI_IFNAME ?? '';
-  if (!plainName.test(containerId))
-    throw new CniError(errorCode.invalidEnvironment, `CNI_CONTAINERID '${containerId}' is not valid`);
-  if (!isInterfaceName(ifname))
-    throw new CniError(errorCode.invalidEnvironment, `CNI_IFNAME '${ifname}' cannot name an interface`);
-  return { containerId, ifname };
-}
+const attachmentOf = (env: Environment): Attachment => ({
+  containerId: env.CNI_CONTAINERID ?? '',
+  ifname: env.CNI_IFNAME ?? '',
+});
 
 /** The kernel's rule for names of interfaces (dev_valid_name). */
 export function isInterfaceName(name: string): boolean {
   return name !== '.' && name !== '..' && Buffer.byteLength(name) < 16 && /^[^/:\s\0]+$/.test(name);
 }
 
-/** `namespace/name` from CNI_ARGS as kubelets send them, for messages alone. */
-function podOf(env: Environment): string {
-  const pairs = new Map(
-    (env.CNI_ARGS ?? '').split(';').map((pair): [string, string] => {
-      const at = pair.indexOf('=');
-      return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
-  const name = pairs.get('K8S_POD_NAME');
-  return name === undefined ? '' : `${pairs.get('K8S_POD_NAMESPACE') ?? ''}/${name}`;
+/** The pairs of CNI_ARGS: `KEY=VALUE;KEY=VALUE`. */
+function parseArguments(text: string): { pairs: Map<string, string>; problems: string[] } {
+  const pairs = new Map<string, string>();
+  const problems: string[] = [];
+  for (const pair of text.split(';')) {
+    const at = pair.indexOf('=');
+    if (at > 0) pairs.set(pair.slice(0, at), pair.slice(at + 1));
+    else if (pair !== '') problems.push(`CNI_ARGS has '${pair}', which is not KEY=VALUE`);
+  }
+  return { pairs, problems };
 }
 
-function validAttachments(config: Json): Attachment[] {
-  const list = config['cni.dev/valid-attachments'] ?? [];
-  const wrong = new CniError(
-    errorCode.invalidConfiguration,
-    'cni.dev/valid-attachments is not a list of objects with containerID and ifname',
-  );
-  if (!Array.isArray(list)) throw wrong;
-  return list.map((entry: unknown) => {
-    if (!isObject(entry)) throw wrong;
-    const { containerID, ifname } = entry;
-    if (typeof containerID !== 'string' || typeof ifname !== 'string') throw wrong;
-    return { containerId: containerID, ifname };
+/** `namespace/name` as kubelets send them, for messages and events alone. */
+function podOf(args: ReadonlyMap<string, string>): string {
+  const name = args.get('K8S_POD_NAME');
+  return name === undefined ? '' : `${args.get('K8S_POD_NAMESPACE') ?? ''}/${name}`;
+}
+
+/**
+ * What GC must keep. Absent is an error, not an empty list: nothing must be collected because a field was left out. The
+ * second name is that of runtimes from before the specification was final.
+ */
+function validAttachments(config: Json, wrong: string[]): Attachment[] {
+  const field = 'cni.dev/valid-attachments';
+  const list = config[field] ?? config['cni.dev/attachments'];
+  const valid = (Array.isArray(list) ? list : []).flatMap((entry: unknown) => {
+    const { containerID, ifname } = isRecord(entry) ? entry : {};
+    return typeof containerID === 'string' && typeof ifname === 'string' ? [{ containerId: containerID, ifname }] : [];
   });
-}
-
-function previousOf(config: Json): Result | undefined {
-  const value = config.prevResult;
-  if (value === undefined || value === null) return undefined;
-  if (!isObject(value)) throw new CniError(errorCode.decodingFailure, 'prevResult is not a JSON object');
-  return {
-    interfaces: objects(value, 'interfaces').map((entry) => ({
-      name: text(entry, 'name') ?? '',
-      ...optional('mac', text(entry, 'mac')),
-      ...optional('sandbox', text(entry, 'sandbox')),
-      ...optional('mtu', number(entry, 'mtu')),
-    })),
-    ips: objects(value, 'ips').map((entry) => ({
-      address: text(entry, 'address') ?? '',
-      ...optional('gateway', text(entry, 'gateway')),
-      ...optional('interface', number(entry, 'interface')),
-    })),
-    routes: objects(value, 'routes').map((entry) => ({
-      dst: text(entry, 'dst') ?? '',
-      ...optional('gw', text(entry, 'gw')),
-    })),
-    ...(isObject(value.dns) ? { dns: value.dns } : {}),
-  };
-}
-
-function objects(value: Json, field: string): Json[] {
-  const list = value[field] ?? [];
-  if (!Array.isArray(list) || !list.every(isObject))
-    throw new CniError(errorCode.decodingFailure, `prevResult.${field} is not a list of objects`);
-  return list;
-}
-
-function text(value: Json, field: string): string | undefined {
-  const found = value[field];
-  return typeof found === 'string' ? found : undefined;
-}
-
-function number(value: Json, field: string): number | undefined {
-  const found = value[field];
-  return typeof found === 'number' ? found : undefined;
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  const result: { [P in K]?: V } = {};
-  if (value !== undefined) result[key] = value;
-  return result;
+  if (!Array.isArray(list) || valid.length < list.length)
+    wrong.push(`GC needs ${field}: a list of objects with containerID and ifname`);
+  return valid;
 }

@@ -5,6 +5,7 @@ import { asIp } from '../net/address.ts';
 import type { Lease } from './lease-store.ts';
 import { decideSweep } from './sweep.ts';
 import { underlayMtu } from './underlay.ts';
+import { noSettings } from './wishes.ts';
 
 const lease = (containerId: string): Lease => ({
   attachment: { containerId, ifname: 'eth0' },
@@ -12,6 +13,7 @@ const lease = (containerId: string): Lease => ({
   netns: `/run/netns/${containerId}`,
   pod: '',
   addresses: [],
+  settings: noSettings,
   attached: true,
 });
 const leases = [lease('a'), lease('b')];

@@ -1,26 +1,29 @@
 // Deletes entries of the connection tracking table of this process's network namespace, by conntrack(8).
 import { execFile } from 'node:child_process';
-import { familyOf, type Ip } from '../net/address.ts';
+import { type Family, familyOf, type Ip } from '../net/address.ts';
 import type { L4Protocol } from './nft.ts';
 
-/** Which flows: those that were sent to this address and port, and were answered from `replySource` where it is given. */
+/** Which flows: those that were sent to this port (of this address, and answered from `replySource`, where given). */
 export interface FlowFilter {
   readonly protocol: L4Protocol;
-  readonly destination: Ip;
+  readonly destination?: Ip;
   readonly port: number;
   readonly replySource?: Ip;
+  /** Where neither address says it; IPv4 by default. */
+  readonly family?: Family;
 }
 
 /** The arguments of conntrack(8) that delete the flows. */
 export function deleteArguments(flow: FlowFilter): string[] {
+  const address = flow.destination ?? flow.replySource;
+  const family = address === undefined ? (flow.family ?? 'IPv4') : familyOf(address);
   return [
     '--delete',
     '--family',
-    familyOf(flow.destination) === 'IPv4' ? 'ipv4' : 'ipv6',
+    family === 'IPv4' ? 'ipv4' : 'ipv6',
     '--proto',
     flow.protocol,
-    '--orig-dst',
-    flow.destination,
+    ...(flow.destination === undefined ? [] : ['--orig-dst', flow.destination]),
     '--orig-port-dst',
     String(flow.port),
     ...(flow.replySource === undefined ? [] : ['--reply-src', flow.replySource]),
@@ -32,7 +35,12 @@ export function deleteFlows(flow: FlowFilter): Promise<void> {
   return new Promise((resolve, reject) => {
     execFile('conntrack', deleteArguments(flow), (error, _stdout, stderr) => {
       if (error === null || stderr.includes('0 flow entries have been deleted')) resolve();
-      else reject(new Error(`conntrack could not delete the flows to ${flow.destination}: ${stderr.trim()}`));
+      else
+        reject(
+          new Error(
+            `conntrack could not delete the flows to ${flow.destination ?? 'port'} ${flow.port}: ${stderr.trim()}`,
+          ),
+        );
     });
   });
 }

@@ -18,7 +18,6 @@ import {
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const RTM_SETLINK = 19;
 
 const IFLA = {
   address: 1,
@@ -28,7 +27,6 @@ const IFLA = {
   master: 10,
   linkinfo: 18,
   netnsId: 37,
-  protinfo: 12,
   group: 27,
   netnsFd: 28,
   extMask: 29,
@@ -39,7 +37,6 @@ const VETH_PEER = 1;
 const VXLAN = { id: 1, local: 4, learning: 7, port: 15, local6: 17 };
 const IFF_UP = 1;
 const IFF_LOWER_UP = 1 << 16;
-const AF_BRIDGE = 7;
 
 export interface Link {
   readonly index: number;
@@ -191,6 +188,11 @@ export function createBridge(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'bridge', []);
 }
 
+/** Makes an intermediate functional block: what is redirected to it passes its queue and goes on where it came from. */
+export function createIfb(nl: Netlink, link: NewLink): void {
+  addLink(nl, link, 'ifb', []);
+}
+
 /** Makes an interface without a wire, as an anchor for addresses (needs the kernel's `dummy`). */
 export function createDummy(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'dummy', []);
@@ -261,16 +263,6 @@ export function changeLink(nl: Netlink, link: number, change: LinkChange): void 
   });
 }
 
-/** Lets a bridge send frames back through the port that they came in by (a pod that reaches itself by a Service). */
-export function setHairpin(nl: Netlink, port: number, hairpin: boolean): void {
-  nl.request({
-    type: RTM_SETLINK,
-    body: header(port, 0, 0, AF_BRIDGE),
-    attributes: [nested(IFLA.protinfo, [u8(BRPORT_MODE_HAIRPIN, hairpin ? 1 : 0)])],
-    what: `setting hairpin on the bridge port number ${port}`,
-  });
-}
-
 /** Deletes an interface (of a veth pair: both ends). False where there was none. */
 export function deleteLink(nl: Netlink, link: LinkRef): boolean {
   try {
@@ -284,10 +276,10 @@ export function deleteLink(nl: Netlink, link: LinkRef): boolean {
 
 /**
  * Deletes several interfaces at once: they are put into a group that nothing else uses, and the group is deleted. The
- * kernel waits some 20 ms for its readers (RCU) at each deletion, and here once for all. Those that are gone already
- * are left out.
+ * kernel waits some 20 ms for its readers (RCU) at each deletion, and here once for all, on another thread. Those that
+ * are gone already are left out. The interfaces are gone (RTM_DELLINK says so) long before the promise is fulfilled.
  */
-export function deleteLinks(nl: Netlink, links: readonly number[], group: number): void {
+export async function deleteLinks(nl: Netlink, links: readonly number[], group: number): Promise<void> {
   for (const link of links) {
     try {
       const what = `putting the interface number ${link} into a group`;
@@ -298,7 +290,12 @@ export function deleteLinks(nl: Netlink, links: readonly number[], group: number
   }
   try {
     const what = `deleting the interfaces of group ${group}`;
-    nl.request({ type: RTM_DELLINK, body: header(0), attributes: [u32(IFLA.group, group)], what });
+    await nl.requestInBackground({
+      type: RTM_DELLINK,
+      body: header(0),
+      attributes: [u32(IFLA.group, group)],
+      what,
+    });
   } catch (error) {
     if (!isGone(error)) throw error;
   }

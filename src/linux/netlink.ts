@@ -1,5 +1,6 @@
 // Netlink: the message format (RFC 3549, linux/netlink.h), and a socket for short synchronous exchanges.
-import { closeSync } from 'node:fs';
+import { closeSync, write } from 'node:fs';
+import { promisify } from 'node:util';
 import * as libc from './libc.ts';
 import { inNetns, type NetnsRef } from './netns.ts';
 
@@ -172,16 +173,30 @@ export class Netlink implements Disposable {
     }
   }
 
+  /**
+   * As {@link request}, on a thread of libuv's pool: for what the kernel takes long for (it answers rtnetlink while it
+   * is sent to). The socket must not be used for anything else until then.
+   */
+  async requestInBackground(request: Request): Promise<void> {
+    const sequence = ++this.#sequence;
+    await writeInPool(this.fd, encodeRequest(request, flag.ack, sequence));
+    this.#readAnswer(sequence, request.what, () => {});
+  }
+
   #exchange(request: Request, flags: number, each: (message: Message) => void): void {
     const sequence = ++this.#sequence;
     libc.send(this.fd, encodeRequest(request, flags, sequence));
+    this.#readAnswer(sequence, request.what, each);
+  }
+
+  #readAnswer(sequence: number, what: string, each: (message: Message) => void): void {
     for (;;) {
       const length = libc.receive(this.fd, receiveBuffer);
-      if (length === undefined) throw new Error(`${request.what}: the kernel gave no answer`);
+      if (length === undefined) throw new Error(`${what}: the kernel gave no answer`);
       for (const message of parseMessages(Buffer.from(receiveBuffer.subarray(0, length)))) {
         if (message.sequence !== sequence) continue;
         if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
-          throwRefusal(message, request.what);
+          throwRefusal(message, what);
           return;
         }
         each(message);
@@ -189,6 +204,11 @@ export class Netlink implements Disposable {
     }
   }
 }
+
+/** write(2) on a netlink socket is sending to the kernel. */
+const writeInPool = promisify((fd: number, message: Buffer, done: (error: Error | null) => void) =>
+  write(fd, message, (error) => done(error)),
+);
 
 /** One buffer for all sockets: exchanges are synchronous. A datagram of a dump is at most 32 KB. */
 const receiveBuffer = Buffer.alloc(64 * 1024);

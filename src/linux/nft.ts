@@ -2,7 +2,7 @@
 import type { Cidr, Ip } from '../net/address.ts';
 
 /** Which packets a table sees: one address family for each table, as sets hold addresses of one family only. */
-export type TableFamily = 'ip' | 'ip6' | 'inet';
+export type TableFamily = 'ip' | 'ip6' | 'inet' | 'bridge';
 
 export interface TableName {
   readonly family: TableFamily;
@@ -14,6 +14,7 @@ export type L4Protocol = 'tcp' | 'udp' | 'sctp';
 /** Anything that has a value for a packet, or is one. See nft(8), EXPRESSIONS. */
 export type Expr =
   | { readonly kind: 'payload'; readonly header: 'ip' | 'ip6'; readonly field: 'saddr' | 'daddr' }
+  | { readonly kind: 'payload'; readonly header: 'arp'; readonly field: 'saddr ip' }
   | { readonly kind: 'payload'; readonly header: 'th' | L4Protocol; readonly field: 'sport' | 'dport' }
   | { readonly kind: 'meta'; readonly key: 'l4proto' | 'mark' | 'iifname' | 'oifname' }
   | { readonly kind: 'ct'; readonly key: 'state' | 'status' | 'mark' }
@@ -190,11 +191,14 @@ export function commentOf(text: string): string {
   return text.replace(/[^A-Za-z0-9 _./:,#()-]/g, '_').slice(0, 120);
 }
 
-/** The key of an element: its parts are addresses, ranges, protocols and numbers. */
-export function elementKey(...parts: readonly (Ip | Cidr | L4Protocol | number)[]): ElementText {
+/** The key of an element: its parts are addresses, ranges, protocols, numbers and interfaces. */
+export function elementKey(
+  ...parts: readonly (Ip | Cidr | L4Protocol | number | { readonly interface: string })[]
+): ElementText {
   return parts
     .map((part) => {
       if (typeof part === 'number') return whole(part);
+      if (typeof part === 'object') return `"${checked(textPattern, 'an interface name', part.interface)}"`;
       return part === 'tcp' || part === 'udp' || part === 'sctp' ? part : checked(addressPattern, 'an address', part);
     })
     .join(' . ') as ElementText;
@@ -232,7 +236,7 @@ function renderSet({ family, name: table }: TableName, set: SetDefinition): stri
 function typeName(expr: Expr): string | undefined {
   switch (expr.kind) {
     case 'payload':
-      if (expr.header === 'ip') return 'ipv4_addr';
+      if (expr.header === 'ip' || expr.header === 'arp') return 'ipv4_addr';
       return expr.header === 'ip6' ? 'ipv6_addr' : 'inet_service';
     case 'meta':
       return { l4proto: 'inet_proto', mark: 'mark', iifname: 'ifname', oifname: 'ifname' }[expr.key];

@@ -124,6 +124,12 @@ export function cidrContains(range: Cidr, address: Ip): boolean {
   return value >= first && value < first + size;
 }
 
+/** Whether the first range holds all of the second one. */
+export function cidrContainsRange(outer: Cidr, inner: Cidr): boolean {
+  const [a, b] = [rangeOf(outer), rangeOf(inner)];
+  return a.family === b.family && a.first <= b.first && b.first + b.size <= a.first + a.size;
+}
+
 export function cidrsOverlap(a: Cidr, b: Cidr): boolean {
   const [left, right] = [rangeOf(a), rangeOf(b)];
   return left.family === right.family && left.first < right.first + right.size && right.first < left.first + left.size;

@@ -13,11 +13,13 @@ export interface AgentSettings {
   readonly root: string;
   readonly nodes: readonly Stored<Node>[];
   readonly clusterCidrs: readonly string[];
+  /** How long freed addresses rest, in ms. */
+  readonly restMs?: number;
   readonly sweep?: { firstMs: number; everyMs: number };
 }
 
 const settings: AgentSettings = JSON.parse(process.argv[2] ?? '{}');
-const { nodeName, root, nodes, sweep } = settings;
+const { nodeName, root, nodes, sweep, restMs } = settings;
 const clusterCidrs = settings.clusterCidrs.map(asCidr);
 const client = staticClient(nodes);
 await startCniDaemon({
@@ -30,6 +32,7 @@ await startCniDaemon({
   binDir: `${root}/bin`,
   log: createLog('cni'),
   ...(sweep === undefined ? {} : { sweep }),
+  ...(restMs === undefined ? {} : { restMs }),
 });
 await startFabric({ client, nodeName, clusterCidrs, log: createLog('fabric') });
 process.on('message', (all: readonly Stored<Node>[]) => client.setNodes(all));

@@ -37,9 +37,9 @@ export class Lab implements AsyncDisposable {
   readonly #namespaces: string[] = [];
   readonly #root = mkdtempSync('/tmp/wt-cni-');
   readonly #underlay: string;
-  readonly #options: { clusterCidrs: readonly string[]; sweep?: AgentSettings['sweep'] };
+  readonly #options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>;
 
-  constructor(options: { clusterCidrs: readonly string[]; sweep?: AgentSettings['sweep'] }) {
+  constructor(options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>) {
     this.#options = options;
     this.#underlay = this.#namespace('u');
     using nl = Netlink.open(netnsPath(this.#underlay));

@@ -4,7 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { poolOf } from '../../src/cni/ipam.ts';
 import { LeaseStore } from '../../src/cni/lease-store.ts';
+import { noSettings } from '../../src/cni/wishes.ts';
 import { asCidr, type Cidr, type Ip } from '../../src/net/address.ts';
 import { EchoServer, seenAs } from './echo.ts';
 import { addressOf, Lab, type LabNode, namesIn, runIn } from './lab.ts';
@@ -150,10 +152,11 @@ test('when the store of leases is damaged, running pods keep their addresses for
 
 /** Takes as many addresses of the node as are asked for, and gives them back; only while its agent is down. */
 function fillRange(range: Cidr, count: number): Ip[] {
-  const store = new LeaseStore(join(node.root, 'state/leases.db'));
+  const store = new LeaseStore(join(node.root, 'state/leases.db'), { restMs: 0 });
   const attachments = Array.from({ length: count }, (_, index) => ({ containerId: `fill-${index}`, ifname: 'eth0' }));
-  const lease = { network: 'weft', netns: '/nowhere', pod: '' };
-  const taken = attachments.flatMap((attachment) => store.acquire({ ...lease, attachment }, [range]).addresses);
+  const lease = { network: 'weft', netns: '/nowhere', pod: '', settings: noSettings };
+  const choices = [{ pools: [poolOf(range)] }];
+  const taken = attachments.flatMap((attachment) => store.acquire({ ...lease, attachment }, choices).addresses);
   for (const attachment of attachments) store.release(attachment);
   store.close();
   return taken;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { addressOf, Lab, type LabNode, runIn } from './lab.ts';
 
-const lab = new Lab({ clusterCidrs: ['10.244.0.0/16'] });
+const lab = new Lab({ clusterCidrs: ['10.244.0.0/16'], restMs: 0 });
 let node: LabNode;
 let small: LabNode;
 
@@ -30,11 +30,13 @@ const vethsOf = (one: LabNode): string[] =>
     .split('\n')
     .filter((line) => line.includes('master weft0'));
 
-test('the runtime finds the network configuration, which claims no capability that is not there', () => {
+test('the runtime finds the network configuration, which claims what the plugin can', () => {
   const file = join(node.root, 'net.d/10-weft.conflist');
   const config = JSON.parse(readFileSync(file, 'utf8'));
   assert.equal(config.cniVersion, '1.0.0');
-  assert.deepEqual(config.plugins, [{ type: 'weft-cni' }]);
+  assert.equal(config.plugins[0].type, 'weft-cni');
+  for (const name of ['portMappings', 'bandwidth', 'ipRanges', 'ips', 'mac', 'dns', 'aliases'])
+    assert.equal(config.plugins[0].capabilities[name], true, name);
   assert.ok(existsSync(join(node.root, 'bin/weft-cni')));
 });
 

@@ -3,16 +3,9 @@ import assert from 'node:assert/strict';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
 import { deleteAddress, listAddresses, replaceAddress } from '../../src/linux/addresses.ts';
+import { setPort } from '../../src/linux/bridge-port.ts';
 import { failedWith } from '../../src/linux/libc.ts';
-import {
-  changeLink,
-  createBridge,
-  createVeth,
-  deleteLink,
-  findLink,
-  listLinks,
-  setHairpin,
-} from '../../src/linux/links.ts';
+import { changeLink, createBridge, createVeth, deleteLink, findLink, listLinks } from '../../src/linux/links.ts';
 import { deleteNeighbour, listNeighbours, replaceNeighbour } from '../../src/linux/neighbours.ts';
 import { Netlink } from '../../src/linux/netlink.ts';
 import { type MonitorEvent, monitorNetlink, routeGroup } from '../../src/linux/netlink-monitor.ts';
@@ -99,7 +92,7 @@ test('a veth pair is made with its peer in another namespace, on a bridge with h
   closeSync(fd);
   const port = findLink(nl, 'v0');
   assert.deepEqual([port?.kind, port?.master, port?.hairpin], ['veth', bridge?.index, false]);
-  setHairpin(nl, port?.index ?? 0, true);
+  setPort(nl, port?.index ?? 0, { hairpin: true, learning: false });
   assert.equal(findLink(nl, 'v0')?.hairpin, true);
   const peer = findLink(inside, 'eth0');
   assert.deepEqual([peer?.mac, peer?.mtu, peer?.up], ['0a:58:0a:00:00:02', 1400, false]);
