@@ -1,5 +1,5 @@
 // Discovery: which groups, versions and resources are served; plain (one document a group version) and aggregated.
-import { type Kind, type Subresource, verbs } from './kinds.ts';
+import { type Kind, type Subresource, verbsOf } from './kinds.ts';
 import type { Group, Registry, ReviewKind } from './registry.ts';
 
 interface Api {
@@ -90,7 +90,7 @@ function plainResources(kind: Kind): object[] {
     singularName: singular,
     namespaced,
     kind: kind.kind,
-    verbs,
+    verbs: verbsOf(kind),
     ...(shortNames.length === 0 ? {} : { shortNames }),
     ...(categories.length === 0 ? {} : { categories }),
   };
@@ -155,7 +155,7 @@ function aggregatedResource(kind: Kind): object {
     responseKind: { group: kind.group, version: kind.version, kind: kind.kind },
     scope: kind.namespaced ? 'Namespaced' : 'Cluster',
     singularResource: kind.singular,
-    verbs,
+    verbs: verbsOf(kind),
     ...(shortNames.length === 0 ? {} : { shortNames }),
     ...(categories.length === 0 ? {} : { categories }),
     ...(kind.subresources.length === 0

@@ -4,7 +4,7 @@ import type { Authenticator } from './auth/authenticate.ts';
 import type { TokenIssuer } from './auth/tokens.ts';
 import { isTerminating } from './custom-resources.ts';
 import { remove, removeCollection } from './delete.ts';
-import { type Kind, resourceOf, type Subresource } from './kinds.ts';
+import { type Kind, resourceOf, type Subresource, verbsOf } from './kinds.ts';
 import { readList, readOne, shape } from './read.ts';
 import { sendJson } from './respond.ts';
 import { badRequest, methodNotAllowed, pathNotFound } from './schema/errors.ts';
@@ -15,6 +15,7 @@ import { review } from './subresources/reviews.ts';
 import { getScale, patchScale, updateScale } from './subresources/scale.ts';
 import { isStream, proxy, streamLog, streamPod, type Upgrade } from './subresources/streams.ts';
 import { createToken } from './subresources/token.ts';
+import { scalePrinter } from './table/workloads.ts';
 import type { Watches } from './watch.ts';
 import { create, patch, update } from './write.ts';
 
@@ -67,6 +68,7 @@ async function dispatchResource({ api, watches }: Services, kind: Kind, call: Ca
   const { response, form, query } = call;
   const reply = (code: number, object: Parameters<typeof shape>[1]): void =>
     sendJson(response, code, shape(kind, object, form, query));
+  if (!verbsOf(kind).includes(call.info.verb)) throw notAllowed(kind, call.info.verb);
   switch (call.info.verb) {
     case 'get':
       return sendJson(response, 200, readOne(api, kind, call));
@@ -130,7 +132,7 @@ async function answerSubresource(
     case 'patch status':
       return shape(kind, (await patch(api, kind, call)).object, call.form, call.query);
     case 'get scale':
-      return getScale(api, kind, call);
+      return shape(kind, getScale(api, kind, call), call.form, call.query, { printer: scalePrinter });
     case 'update scale':
       return updateScale(api, kind, call);
     case 'patch scale':

@@ -51,6 +51,8 @@ export interface Kind {
   readonly schema: () => KindSchema;
   /** Whether `metadata.generation` counts the changes of the desired state. */
   readonly generation: boolean;
+  /** There are never any objects of it: see {@link Row.unserved}. */
+  readonly unserved?: true;
   readonly custom?: CustomKind;
   /** For a second view of objects that are stored as another kind: from storage, and back. */
   readonly view?: { readonly read: (stored: ApiObject) => ApiObject; readonly write: (object: ApiObject) => ApiObject };
@@ -72,7 +74,11 @@ export const resourceOf = (kind: Kind): { group: string; resource: string } => (
 export const qualified = (resource: { group: string; resource: string }): string =>
   resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
 
-export const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const;
+const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const;
+const readVerbs = ['get', 'list', 'watch'] as const;
+
+/** What can be done with the objects of a kind. */
+export const verbsOf = (kind: Pick<Kind, 'unserved'>): readonly string[] => (kind.unserved ? readVerbs : verbs);
 
 interface Row {
   readonly kind: string;
@@ -82,6 +88,11 @@ interface Row {
   readonly all?: true;
   readonly sub?: readonly Subresource[];
   readonly generation?: true;
+  /**
+   * Weft does nothing with this kind, so nobody can create objects of it. It can be listed, and is empty: commands that
+   * go through all usual kinds (`kubectl apply --prune`, `kubectl cluster-info dump`) fail where one is not known.
+   */
+  readonly unserved?: true;
 }
 
 const core: readonly Row[] = [
@@ -101,6 +112,9 @@ const core: readonly Row[] = [
   { kind: 'Secret', plural: 'secrets' },
   { kind: 'ServiceAccount', plural: 'serviceaccounts', short: ['sa'], sub: ['token'] },
   { kind: 'Event', plural: 'events', short: ['ev'] },
+  { kind: 'PersistentVolume', plural: 'persistentvolumes', cluster: true, short: ['pv'], unserved: true },
+  { kind: 'PersistentVolumeClaim', plural: 'persistentvolumeclaims', short: ['pvc'], unserved: true },
+  { kind: 'ReplicationController', plural: 'replicationcontrollers', short: ['rc'], all: true, unserved: true },
 ];
 
 const groups: readonly { group: string; package: string; rows: readonly Row[] }[] = [
@@ -140,7 +154,10 @@ const groups: readonly { group: string; package: string; rows: readonly Row[] }[
   {
     group: 'batch',
     package: 'io.k8s.api.batch.v1',
-    rows: [{ kind: 'Job', plural: 'jobs', all: true, sub: ['status'], generation: true }],
+    rows: [
+      { kind: 'CronJob', plural: 'cronjobs', short: ['cj'], all: true, unserved: true },
+      { kind: 'Job', plural: 'jobs', all: true, sub: ['status'], generation: true },
+    ],
   },
   { group: 'coordination.k8s.io', package: 'io.k8s.api.coordination.v1', rows: [{ kind: 'Lease', plural: 'leases' }] },
   {
@@ -208,6 +225,7 @@ function builtIn(group: string, folder: string, row: Row, schemaOf: (definition:
     definition,
     schema: once(() => schemaOf(definition)),
     generation: row.generation === true,
+    ...(row.unserved && { unserved: true }),
   };
 }
 

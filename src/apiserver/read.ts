@@ -6,7 +6,7 @@ import type { ApiObject } from './object.ts';
 import { numberOf } from './respond.ts';
 import { badRequest, gone, notFound, StatusError, timeout } from './schema/errors.ts';
 import { selection } from './selection.ts';
-import { tableOf } from './table/table.ts';
+import { type TableOptions, tableOf } from './table/table.ts';
 
 /** A stored object as a kind shows it: in the version, or the other view, that was asked for. */
 export function present(kind: Kind, stored: ApiObject): ApiObject {
@@ -30,13 +30,20 @@ export const partial = (object: ApiObject, version: string): unknown => ({
 });
 
 /** One object in the form that the client asked for. */
-export function shape(kind: Kind, object: ApiObject, form: Form, query: URLSearchParams): unknown {
+export function shape(
+  kind: Kind,
+  object: ApiObject,
+  form: Form,
+  query: URLSearchParams,
+  options: Pick<TableOptions, 'printer'> = {},
+): unknown {
   if (form.as === 'object') return object;
   if (form.as === 'metadata') return partial(object, form.version);
   return tableOf(kind, [object], {
     version: form.version,
     includeObject: query.get('includeObject'),
     resourceVersion: object.metadata.resourceVersion ?? '',
+    ...options,
   });
 }
 

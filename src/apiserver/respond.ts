@@ -6,6 +6,8 @@ import { badRequest, internal, StatusError } from './schema/errors.ts';
 
 /** The largest request body: as Kubernetes' (3 MiB). */
 const maximumBody = 3 * 1024 * 1024;
+/** How much of a larger body is read and thrown away, so that the sender gets to read why it was refused. */
+const maximumDiscarded = 64 * 1024 * 1024;
 
 export function sendJson(response: ServerResponse, code: number, body: unknown, type = 'application/json'): void {
   sendText(response, code, `${typeof body === 'string' ? body : JSON.stringify(body)}\n`, type);
@@ -53,20 +55,24 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
   for await (const chunk of request) {
     const data: Buffer = chunk;
     size += data.length;
-    if (size > maximumBody)
-      throw new StatusError({
-        kind: 'Status',
-        apiVersion: 'v1',
-        metadata: {},
-        status: 'Failure',
-        reason: 'RequestEntityTooLarge',
-        code: 413,
-        message: `Request entity too large: limit is ${maximumBody}`,
-      });
-    chunks.push(data);
+    if (size <= maximumBody) chunks.push(data);
+    else if (size > maximumDiscarded) break;
+    else chunks.length = 0;
   }
+  if (size > maximumBody) throw tooLarge();
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
+
+const tooLarge = (): StatusError =>
+  new StatusError({
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Failure',
+    reason: 'RequestEntityTooLarge',
+    code: 413,
+    message: `Request entity too large: limit is ${maximumBody}`,
+  });
 
 /** A whole number of a query; undefined where absent. Throws 400 where it is something else. */
 export function numberOf(query: URLSearchParams, name: string): number | undefined {

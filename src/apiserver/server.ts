@@ -4,7 +4,6 @@ import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import type { Status } from '../k8s/types.generated.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr, Ip } from '../net/address.ts';
@@ -221,7 +220,7 @@ class Handler {
     const sender = await this.#sender(request, url.pathname);
     const user = this.#allowed(request, sender, info, url.searchParams);
     if (info.type === 'other') {
-      this.#documents.answer(info.path, request, response);
+      this.#documents.answer(info.path, url.searchParams, request, response);
       return;
     }
     const call: Call = {
@@ -237,10 +236,8 @@ class Handler {
 
   /** Who sends the request. Throws 401 where that is not known and the path needs it. */
   async #sender(request: IncomingMessage, path: string): Promise<User> {
-    const { socket } = request;
-    const bad =
-      socket instanceof TLSSocket && !socket.authorized && Object.keys(socket.getPeerCertificate()).length > 0;
-    const user = bad ? undefined : await this.#services.authenticator.authenticate(request);
+    const { authenticator } = this.#services;
+    const user = authenticator.hasForeignCertificate(request) ? undefined : await authenticator.authenticate(request);
     if (user !== undefined) return user;
     if (anonymousPaths.has(path) && request.headers.authorization === undefined) return anonymous;
     throw unauthorized();

@@ -23,6 +23,21 @@ test('a repeat of an event raises the count of the first', async () => {
   );
 });
 
+test('events are listed in the order in which they happened', async () => {
+  const client = createFakeClient();
+  const scheduler = createRecorder(client, 'default-scheduler');
+  const kubelet = createRecorder(client, 'kubelet', 'node1');
+  const reasons = ['Pulling', 'Pulled', 'Created', 'Started'];
+  scheduler.event(pod, 'Normal', 'Scheduled', 'm');
+  for (const reason of reasons) kubelet.event(pod, 'Normal', reason, 'm');
+  await Promise.all([scheduler.flush(), kubelet.flush()]);
+  const names = (await client.list(events)).items.map(({ metadata, reason }) => `${metadata.name} ${reason}`).sort();
+  assert.deepEqual(
+    names.map((name) => name.split(' ')[1]),
+    ['Scheduled', ...reasons],
+  );
+});
+
 test('a counted event that has expired begins anew, and one that cannot be sent is lost quietly', async () => {
   const client = createFakeClient();
   const recorder = createRecorder(client, 'kubelet');

@@ -1,5 +1,5 @@
 // The event recorder: what happened to an object, as `kubectl describe` and `kubectl get events` show it.
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, isNotFound } from './client.ts';
 import type { KubeObject } from './object.ts';
@@ -22,6 +22,18 @@ interface Known {
   count: number;
 }
 
+interface Happening {
+  readonly reference: ObjectReference;
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  /** In nanoseconds since 1970. */
+  readonly happened: bigint;
+}
+
+/** Milliseconds since 1970 as RFC 3339 without fractions of a second. */
+const timestamp = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z');
+
 /** How many different events are remembered for counting; the oldest is forgotten (upstream keeps 4096). */
 const remembered = 1024;
 const longestMessage = 1024;
@@ -31,12 +43,21 @@ const courtesy = 20;
 /** A recorder for a component (`kubelet`, `deployment-controller`), on a host where that means something. */
 export function createRecorder(client: Pick<Client, 'create' | 'patch'>, component: string, host?: string): Recorder {
   const known = new Map<string, Known>();
+  let newest = 0n;
+  /** The time now in nanoseconds since 1970, each time a later one: the digits below the microsecond are random. */
+  const stamp = (): bigint => {
+    const microseconds = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
+    const now = microseconds * 1000n + BigInt(randomInt(1000));
+    newest = now > newest ? now : newest + 1n;
+    return newest;
+  };
   let last: Promise<void> = Promise.resolve();
 
-  const create = async (reference: ObjectReference, type: string, reason: string, message: string): Promise<Known> => {
-    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  const create = async ({ reference, type, reason, message, happened }: Happening): Promise<Known> => {
+    const now = timestamp(Number(happened / 1_000_000n));
     const namespace = reference.namespace || 'default';
-    const name = `${reference.name ?? 'unknown'}.${randomBytes(8).toString('hex')}`;
+    // Named after the time, as upstream's: listed, the events of an object are in the order in which they happened.
+    const name = `${reference.name ?? 'unknown'}.${happened.toString(16)}`;
     const event: Event = {
       apiVersion: 'v1',
       kind: 'Event',
@@ -55,7 +76,8 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
     await client.create(events, event);
     return { namespace, name, count: 1 };
   };
-  const send = async (reference: ObjectReference, type: string, reason: string, message: string): Promise<void> => {
+  const send = async (happening: Happening): Promise<void> => {
+    const { reference, type, reason, message } = happening;
     const { kind, namespace, name, uid, fieldPath } = reference;
     const key = JSON.stringify([kind, namespace, name, uid, fieldPath, type, reason, message]);
     const before = known.get(key);
@@ -64,13 +86,13 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
       known.set(key, before);
       return;
     }
-    known.set(key, await create(reference, type, reason, message));
+    known.set(key, await create(happening));
     const oldest = known.size > remembered ? known.keys().next().value : undefined;
     if (oldest !== undefined) known.delete(oldest);
   };
   const repeat = async (before: Known): Promise<boolean> => {
     before.count++;
-    const lastTimestamp = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const lastTimestamp = timestamp(Date.now());
     try {
       await client.patch(events, before, { type: 'merge', body: { count: before.count, lastTimestamp } });
       return true;
@@ -87,7 +109,8 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
       // One after the other, so that a repeat finds the first, and after what the event tells of, which is urgent.
       // An event that cannot be sent is lost, as upstream's are.
       const before = last.then(() => delay(courtesy));
-      last = before.then(() => send(reference, type, reason, text)).catch(() => undefined);
+      const happening: Happening = { reference, type, reason, message: text, happened: stamp() };
+      last = before.then(() => send(happening)).catch(() => undefined);
     },
     flush: () => last,
   };

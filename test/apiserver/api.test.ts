@@ -23,6 +23,30 @@ test('only health and version answer without credentials', async () => {
     assert.equal((await lab.send('GET', path, { as: 'anonymous' })).code, 401, path);
 });
 
+test('the server says what there is to ask for, and how it is', async () => {
+  const { paths } = Object((await lab.send('GET', '/')).body);
+  for (const path of ['/api/v1', '/apis/apps/v1', '/openapi/v3', '/readyz']) assert.ok(paths.includes(path), path);
+  assert.equal((await lab.send('GET', '/readyz?verbose')).text, '[+]ping ok\nreadyz check passed\n');
+});
+
+test('a request that is too large is read to its end, so that its sender gets the answer', async () => {
+  const body = { metadata: { name: 'huge' }, data: { a: 'x'.repeat(8_000_000) } };
+  const answer = await lab.send('POST', maps, { body });
+  assert.equal(answer.code, 413);
+  assert.equal(answer.body['message'], 'Request entity too large: limit is 3145728');
+});
+
+test('a scale is printed as a table', async () => {
+  const deployments = '/apis/apps/v1/namespaces/default/deployments';
+  const template = { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } };
+  const spec = { replicas: 3, selector: { matchLabels: { a: 'b' } }, template };
+  await lab.send('POST', deployments, { body: { metadata: { name: 'scaled' }, spec } });
+  const table = await lab.send('GET', `${deployments}/scaled/scale`, {
+    headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' },
+  });
+  assert.deepEqual(Object(table.body['rows'])[0].cells.slice(0, 3), ['scaled', 3, 0]);
+});
+
 test('a certificate of another authority and a wrong token get 401', async () => {
   assert.equal((await lab.send('GET', maps, { as: 'stranger' })).code, 401);
   const wrong = await lab.send('GET', maps, { as: 'anonymous', headers: { authorization: 'Bearer wrong' } });

@@ -82,6 +82,50 @@ test('server-side apply owns fields and says who is in the way', options, async 
   assert.match(error, /Apply failed with 1 conflict: conflict with "other" using v1: \.data\.a/);
 });
 
+test('a custom resource is applied again with another state', options, async () => {
+  await run(
+    'apply',
+    '-f',
+    lab.write(
+      'crd.yml',
+      `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: doors.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: doors, kind: Door}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {locks: {type: array, items: {type: string}}}}}}}}
+`,
+    ),
+  );
+  const door = (locks: string): string =>
+    lab.write(
+      'door.yml',
+      `apiVersion: example.com/v1\nkind: Door\nmetadata: {name: front}\nspec: {locks: [${locks}]}\n`,
+    );
+  assert.match(await run('apply', '-f', door('a')), /created/);
+  assert.match(await run('apply', '-f', door('b, c')), /configured/);
+  assert.equal(await run('get', 'door', 'front', '-o', 'jsonpath={.spec.locks}'), '["b","c"]');
+});
+
+test('pruning goes through kinds that nobody can create', options, async () => {
+  const map = (name: string): string =>
+    lab.write('pruned.yml', `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, labels: {set: p}}\n`);
+  await run('apply', '-f', map('first'), '--prune', '-l', 'set=p');
+  assert.match(await run('apply', '-f', map('second'), '--prune', '-l', 'set=p'), /configmap\/first pruned/);
+  assert.equal(await run('get', 'pvc,rc,cronjob,pv', '-o', 'name'), '');
+  const job = lab.write(
+    'cron.yml',
+    'apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec: {schedule: "* * * * *"}\n',
+  );
+  assert.match(
+    await refused('create', '--validate=false', '-f', job),
+    /create is not supported on resources of kind "cronjobs.batch"/,
+  );
+});
+
 test('errors are worded as everywhere', options, async () => {
   const pod = (spec: string): string =>
     lab.write('pod.yml', `apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: ${spec}\n`);

@@ -38,6 +38,12 @@ function formOf(path: string, accept = ''): Form {
   return path === '/openapi/v2' && accept.includes('protobuf') ? 'protobuf' : '';
 }
 
+/** That it answers is all there is to check. */
+function sendHealth(name: string, verbose: boolean, response: ServerResponse): void {
+  const text = verbose ? `[+]ping ok\n${name} check passed\n` : 'ok';
+  sendText(response, 200, text, 'text/plain; charset=utf-8');
+}
+
 /** Answers from documents that are made on first use, and again after the kinds have changed. */
 export class Documents {
   readonly #registry: Registry;
@@ -50,8 +56,9 @@ export class Documents {
   }
 
   /** Throws 404 for a path that there is nothing at. */
-  answer(path: string, request: IncomingMessage, response: ServerResponse): void {
-    if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) sendText(response, 200, 'ok', 'text/plain; charset=utf-8');
+  answer(path: string, query: URLSearchParams, request: IncomingMessage, response: ServerResponse): void {
+    const health = /^\/(healthz|livez|readyz)(?:\/|$)/.exec(path)?.[1];
+    if (health !== undefined) sendHealth(health, query.has('verbose'), response);
     else if (path === '/version') sendJson(response, 200, version);
     else this.#sendDocument(path, request, response);
   }
@@ -87,6 +94,7 @@ export class Documents {
         aggregated(registry, path === '/api', form),
         `application/json;g=apidiscovery.k8s.io;v=${form};as=APIGroupDiscoveryList`,
       );
+    if (path === '') return json({ paths: pathsOf(registry) });
     if (path === '/api') return json(coreVersions());
     if (path === '/apis') return json(groupList(registry));
     if (path === '/openapi/v3') return json(openApiV3Index(registry));
@@ -101,5 +109,15 @@ export class Documents {
     return one === undefined ? json(groupDocument(group)) : optional(resourceList(registry, name, one));
   }
 }
+
+/** `/`: what there is to ask for. */
+const pathsOf = (registry: Registry): string[] =>
+  [
+    ...registry.groups().flatMap(({ name, versions }) => {
+      const root = name === '' ? '/api' : `/apis/${name}`;
+      return [root, ...versions.map((version) => `${root}/${version}`)];
+    }),
+    ...['/apis', '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
+  ].sort();
 
 const optional = (value: unknown): Document | undefined => (value === undefined ? undefined : json(value));

@@ -122,7 +122,10 @@ function definitionsOf(kinds: readonly Kind[]): [string, Json][] {
 }
 
 const allKinds = (registry: Registry): Kind[] =>
-  registry.groups().flatMap(({ name, versions }) => versions.flatMap((one) => registry.kinds(name, one)));
+  registry
+    .groups()
+    .flatMap(({ name, versions }) => versions.flatMap((one) => registry.kinds(name, one)))
+    .filter(({ unserved }) => !unserved);
 
 /** The document. Its media type has a dot where clients ask with an `@`: Go's parser of media types wants it so. */
 export function openApiV2(registry: Registry): { type: string; body: Buffer } {

@@ -41,7 +41,7 @@ export function openApiV3(registry: Registry, path: string): unknown {
   for (const kind of kinds) if (kind.custom !== undefined) schemas[kind.definition] = customSchema(kind, schemas);
   for (const name of ['DeleteOptions', 'Status']) collect(`${meta}.${name}`, schemas);
   const paths: Json = {};
-  for (const kind of kinds) Object.assign(paths, pathsOf(kind));
+  for (const kind of kinds) if (!kind.unserved) Object.assign(paths, pathsOf(kind));
   return {
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version: 'v1.36.0' },
@@ -109,12 +109,11 @@ function content(kind: Kind): Json {
   };
 }
 
-const patchTypes = [
-  'application/apply-patch+yaml',
-  'application/json-patch+json',
-  'application/merge-patch+json',
-  'application/strategic-merge-patch+json',
-];
+const patchTypes = ['application/apply-patch+yaml', 'application/json-patch+json', 'application/merge-patch+json'];
+
+/** kubectl applies by a strategic merge where it is offered: custom resources do not have one. */
+const patchTypesOf = (kind: Kind): string[] =>
+  kind.custom === undefined ? [...patchTypes, 'application/strategic-merge-patch+json'] : patchTypes;
 
 function operation(kind: Kind, action: string, more: Json = {}): Json {
   return {
@@ -132,7 +131,7 @@ function pathsOf(kind: Kind): Json {
   const patchBody = {
     requestBody: {
       content: Object.fromEntries(
-        patchTypes.map((type) => [type, { schema: { $ref: `#/components/schemas/${meta}.Patch` } }]),
+        patchTypesOf(kind).map((type) => [type, { schema: { $ref: `#/components/schemas/${meta}.Patch` } }]),
       ),
     },
     parameters: [...writeParameters, queryParameter('force', 'boolean')],

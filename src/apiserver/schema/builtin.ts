@@ -9,6 +9,7 @@ interface Definition {
   readonly properties?: Readonly<Record<string, Definition>>;
   readonly items?: Definition;
   readonly additionalProperties?: Definition;
+  readonly required?: readonly string[];
   readonly default?: unknown;
   readonly 'x-kubernetes-list-type'?: string;
   readonly 'x-kubernetes-list-map-keys'?: readonly string[];
@@ -52,8 +53,8 @@ export function definitionNode(name: string): SchemaNode {
   return node;
 }
 
-const none: ReadonlyMap<string, SchemaNode> = new Map();
-const noKeys: readonly string[] = [];
+const noProperties: ReadonlyMap<string, SchemaNode> = new Map();
+const none: readonly string[] = [];
 
 class BuiltinNode implements SchemaNode {
   readonly type: NodeType;
@@ -68,6 +69,7 @@ class BuiltinNode implements SchemaNode {
   readonly preserveUnknown = false;
   readonly embeddedResource = false;
   readonly nullable = false;
+  readonly required: readonly string[];
   readonly default: unknown;
   readonly #definition: Definition;
   readonly #shape: SchemaNode | undefined;
@@ -83,18 +85,19 @@ class BuiltinNode implements SchemaNode {
     this.#shape = shape;
     const listType = definition['x-kubernetes-list-type'];
     this.listType = listType === 'map' || listType === 'set' ? listType : 'atomic';
-    this.listMapKeys = definition['x-kubernetes-list-map-keys'] ?? noKeys;
+    this.listMapKeys = definition['x-kubernetes-list-map-keys'] ?? none;
     this.atomicMap = definition['x-kubernetes-map-type'] === 'atomic' || (shape?.atomicMap ?? false);
     const strategy = definition['x-kubernetes-patch-strategy'] ?? '';
     this.mergeKey = definition['x-kubernetes-patch-merge-key'];
     this.patchMerge = strategy.split(',').includes('merge');
     this.patchRetainKeys = strategy.includes('retainKeys');
+    this.required = shape?.required ?? definition.required ?? none;
     this.default = definition.default;
   }
 
   get properties(): ReadonlyMap<string, SchemaNode> {
     if (this.#shape) return this.#shape.properties;
-    if (this.type !== 'object') return none;
+    if (this.type !== 'object') return noProperties;
     this.#properties ??= new Map(
       Object.entries(this.#definition.properties ?? {}).map(([name, field]) => [name, placeNode(field)]),
     );

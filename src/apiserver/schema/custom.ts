@@ -45,6 +45,8 @@ class CustomNode implements SchemaNode {
   readonly mergeKey = undefined;
   readonly patchMerge = false;
   readonly patchRetainKeys = false;
+  /** Validation of custom resources reads the schema itself. */
+  readonly required: readonly string[] = [];
   readonly preserveUnknown: boolean;
   readonly embeddedResource: boolean;
   readonly nullable: boolean;

@@ -35,6 +35,17 @@ describe('built-in kinds', () => {
     assert.deepEqual(pruned, { metadata: { labels: { a: '' } } });
   });
 
+  it('empty lists and maps are left out as Go leaves them out; required lists and empty structs stay', () => {
+    const metadata = { labels: {}, annotations: {}, finalizers: [] };
+    const spec = { containers: [], volumes: [], securityContext: {}, nodeSelector: {} };
+    assert.deepEqual(checkFields({ metadata, spec }, pod).pruned, {
+      metadata: {},
+      spec: { containers: [], securityContext: {} },
+    });
+    const custom = crdSchema({ type: 'object', properties: { list: { type: 'array', items: { type: 'string' } } } });
+    assert.deepEqual(checkFields({ metadata: { labels: {} }, list: [] }, custom).pruned, { metadata: {}, list: [] });
+  });
+
   it('quantities, given as numbers too, and times become canonical', () => {
     const given = {
       metadata: { creationTimestamp: '2024-01-01T00:00:00.5+01:00' },

@@ -9,7 +9,7 @@ export interface FieldCheck {
   readonly unknown: string[];
   /** `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`, one for each. */
   readonly typeErrors: string[];
-  /** A copy without unknown fields and without nulls, with quantities and times in their canonical form. */
+  /** A copy without unknown fields and without nulls and empty optional lists, with quantities and times in their canonical form. */
   readonly pruned: Fields;
 }
 
@@ -52,7 +52,7 @@ class Check {
       }
       const goPath = place.goPath === '' ? name : `${place.goPath}.${name}`;
       const kept = this.value(field, child, { path, goPath, struct });
-      if (kept !== undefined) result[name] = kept;
+      if (kept !== undefined && !(isEmpty(kept, child) && !node.required.includes(name))) result[name] = kept;
     }
     return result;
   }
@@ -144,6 +144,13 @@ class Check {
     );
     return undefined;
   }
+}
+
+/** An empty list or map of a built-in kind: it is left out where it may be, as Go's `omitempty` does. */
+function isEmpty(value: unknown, node: SchemaNode): boolean {
+  if (node.custom) return false;
+  if (node.type === 'array') return Array.isArray(value) && value.length === 0;
+  return node.type === 'map' && isFields(value) && Object.keys(value).length === 0;
 }
 
 /** null is dropped where a default takes its place, and kept elsewhere: validation says whether it may be there. */

@@ -39,6 +39,8 @@ export interface SchemaNode {
   readonly goType: string;
   /** Known fields of an object. */
   readonly properties: ReadonlyMap<string, SchemaNode>;
+  /** Fields of an object that must be there. */
+  readonly required: readonly string[];
   /** What a list holds. */
   readonly items: SchemaNode | undefined;
   /** What the values of a map are. */

@@ -34,10 +34,12 @@ export interface TableOptions {
   readonly metadata?: object;
   /** Later events of a watch do not repeat the columns. */
   readonly withoutColumns?: boolean;
+  /** How the objects are printed, where they are not those of the kind itself. */
+  readonly printer?: Printer;
 }
 
 export function tableOf(kind: Kind, objects: readonly ApiObject[], options: TableOptions): unknown {
-  const printer = printerOf(kind);
+  const printer = options.printer ?? printerOf(kind);
   const now = Date.now();
   return {
     kind: 'Table',

@@ -7,6 +7,7 @@ import type {
   LabelSelector,
   PodTemplateSpec,
   ReplicaSet,
+  Scale,
   StatefulSet,
 } from '../../k8s/types.generated.ts';
 import { typed } from '../object.ts';
@@ -176,6 +177,15 @@ const controllerRevisions: Printer = {
       Number(object['revision'] ?? 0),
       ageOf(metadata.creationTimestamp, now),
     ];
+  },
+};
+
+/** The scale subresource of any of them. */
+export const scalePrinter: Printer = {
+  columns: [nameColumn, number('Desired'), number('Available'), age],
+  cells: (object, now) => {
+    const { metadata, spec, status } = typed<Scale>(object);
+    return [metadata.name ?? '', spec.replicas ?? 0, status?.replicas ?? 0, ageOf(metadata.creationTimestamp, now)];
   },
 };
 
