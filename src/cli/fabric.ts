@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { adminClient } from '../cluster/admin-client.ts';
 import { isRunning } from '../cluster/create.ts';
 import { chooseFabric, fabricInPlace, fabricStatus } from '../cluster/fabric.ts';
+import { ensureFabricPrograms } from '../cluster/fabric-programs.ts';
 import { checkFabric } from '../cluster/fabric-settings.ts';
 import type { ClusterLayout } from '../cluster/layout.ts';
 import { SettingsError } from '../cluster/settings-error.ts';
@@ -69,6 +70,7 @@ async function change(kind: string, options: SetOptions): Promise<void> {
     throw new SettingsError(`--cross-subnet is an option of vxlan, and ${fabric} has no tunnels`);
   const crossSubnet = fabric === 'vxlan' && (options.crossSubnet ?? settings.crossSubnet);
   await withClient(layout, async (client) => {
+    await ensureFabricPrograms(fabric);
     await chooseFabric(client, fabric, crossSubnet);
     // Read again: nodes may have come or gone meanwhile.
     writeSettings({ ...(readSettings(settings.name) ?? settings), fabric, crossSubnet });

@@ -1,6 +1,7 @@
 // The command line: ./weft COMMAND. Exits 0 on success, 1 on failure with one line, 2 on wrong usage.
 import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../cluster/settings-error.ts';
+import { bgpCommand } from './bgp.ts';
 import { demoCommand } from './demo.ts';
 import { downCommand } from './down.ts';
 import { fabricCommand } from './fabric.ts';
@@ -23,6 +24,7 @@ for (const command of [
   kubeconfigCommand(),
   nodeCommand(),
   fabricCommand(),
+  bgpCommand(),
   imageCommand(),
 ])
   program.addCommand(command);

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listMounts, mountFilesystem, setPropagation } from '../linux/mount.ts';
 import { familyOf } from '../net/address.ts';
 import { listening } from './byte-relay.ts';
+import { ensureFabricPrograms } from './fabric-programs.ts';
 import { type ClusterLayout, runRoot, weftHome } from './layout.ts';
 import { supervisorCommand, supervisorLog } from './programs.ts';
 import type { ProgressEvent } from './progress.ts';
@@ -66,6 +67,7 @@ export async function bringUp(
   layout: ClusterLayout,
   tell: (event: ProgressEvent) => void,
 ): Promise<void> {
+  await ensureFabricPrograms(settings.fabric);
   prepareFolders(settings, layout);
   let child: ReturnType<typeof launch> | undefined;
   for (let attempt = 0; attempt < 400; attempt++) {

@@ -1,6 +1,7 @@
 // BGP between the nodes: watches its settings, follows the Nodes, and has BIRD do what was decided.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cache } from '../../k8s/client.ts';
 import { createRecorder, type Recorder } from '../../k8s/events.ts';
 import { configMaps, secrets } from '../../k8s/resources.ts';
@@ -32,6 +33,9 @@ export const birdRunDir = '/run/weft/bird';
 
 /** After this long, nodes that are not reached are not waited for any more, in ms. */
 const patienceMs = 30_000;
+/** So long a pass waits for the first sessions, and so often it looks, in ms. */
+const courtesyMs = 1_500;
+const pauseMs = 50;
 
 /** Starts BGP on a node. BIRD starts with the first input that has the node's address and range. */
 export async function startBgp(options: BgpOptions): Promise<FabricCompanion> {
@@ -93,7 +97,13 @@ class Bgp implements FabricCompanion {
     this.#input = input;
     return this.#inTurn(async () => {
       if (!(await this.#pass())) return false;
-      this.#settled ||= await this.#isReached(input);
+      // Sessions take about a second; whoever called waits longer before it asks again.
+      const deadline = performance.now() + courtesyMs;
+      while (!this.#settled && !this.#stopped) {
+        this.#settled = await this.#isReached(input);
+        if (this.#settled || performance.now() > deadline) break;
+        await delay(pauseMs);
+      }
       return this.#settled;
     });
   }
