@@ -48,6 +48,8 @@ export interface KubeletOptions {
   readonly nodeLabels?: Readonly<Record<string, string>>;
   /** Pauses before a failed container is started again; 10 s to 300 s where absent. */
   readonly backOff?: BackOffOptions;
+  /** The runtime's image of sandboxes: pulled soon after the start, so that no first pod of a node waits for it. */
+  readonly sandboxImage?: string;
   readonly log: Log;
 }
 
@@ -64,6 +66,8 @@ export interface Kubelet {
 const kubeletVersion = 'v1.36.0';
 const defaultBackOff: BackOffOptions = { initialMs: 10_000, maxMs: 300_000 };
 const orphansMs = 60_000;
+/** Later than the first rush of a start, earlier than a person's first pod. */
+const prefetchMs = 2000;
 
 /**
  * Starts the kubelet; it waits by itself for the API server and for the runtime. Rejects where its port is taken or its
@@ -157,6 +161,13 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
     log,
   });
 
+  const prefetchTimer = setTimeout(() => {
+    if (o.sandboxImage === undefined) return;
+    context.images.prefetch(o.sandboxImage).catch((error: unknown) => {
+      log.info({ err: error, image: o.sandboxImage }, 'the image of sandboxes is not here yet');
+    });
+  }, prefetchMs);
+
   return {
     runtime,
     port: server.port,
@@ -164,6 +175,7 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
     async stop() {
       stopped = true;
       clearInterval(orphanTimer);
+      clearTimeout(prefetchTimer);
       rotation.stop();
       agent.stop();
       workers?.stop();

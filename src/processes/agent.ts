@@ -1,7 +1,7 @@
 // Entry point of a node's agent: kubelet, CNI daemon, fabric, service proxy. Runs in the node's namespaces.
 import { rmSync } from 'node:fs';
 import { listening, relayServer } from '../cluster/byte-relay.ts';
-import { containerdSocket, proxyPort, registryPort } from '../cluster/containerd-config.ts';
+import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluster/containerd-config.ts';
 import { createDialServer } from '../cluster/dial.ts';
 import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
 import { apiServerPort, clusterDomain, dnsAddresses, kubeletPort } from '../cluster/layout.ts';
@@ -42,6 +42,7 @@ await runProcess('agent', async (log) => {
       cgroupRoot: `/${node.cgroup}`,
       serving: { ...readKeyPair(layout, identity.kubelet(node)), clientCa: ca },
       port: kubeletPort,
+      sandboxImage: pauseImage,
       log: log.child({ part: 'kubelet' }),
     }),
     startCniDaemon({

@@ -37,6 +37,8 @@ export interface Images {
     record: ImageEvent,
     signal: AbortSignal,
   ): Promise<Message<'Image'>>;
+  /** Pulls an image that is not there, with nobody's credentials. Rejects with the runtime's error. */
+  prefetch(image: string): Promise<void>;
 }
 
 const pullTimeoutMs = 30 * 60 * 1000;
@@ -77,6 +79,10 @@ export function createImages(cri: Cri, backOffOptions: BackOffOptions): Images {
   };
 
   return {
+    async prefetch(image) {
+      if ((await lookUp(image)) === undefined) await pullOnce(image, []);
+    },
+
     async ensure(pod, container, secrets, record, signal) {
       const image = withTag(container.image ?? '');
       const policy = container.imagePullPolicy ?? 'IfNotPresent';
