@@ -137,6 +137,8 @@ export function planAttachment(lease: Lease, ranges: readonly Cidr[], mtu: numbe
         ? [
             [`net/ipv6/conf/${name}/accept_dad`, '0'],
             [`net/ipv6/conf/${name}/accept_ra`, '0'],
+            // Nothing keeps a node from telling one pod that another one is on the same link (IPv4: send_redirects).
+            [`net/ipv6/conf/${name}/accept_redirects`, '0'],
           ]
         : [],
     },

@@ -52,6 +52,16 @@ test('UDP keeps addresses as well', () => {
   for (const family of [4, 6] as const) assert.equal(seenAs(a.netns, far.ips[family], 'udp'), a.ips[family]);
 });
 
+test('pods of one node go on reaching one another through the node: a pod follows no redirect to a shorter way', () => {
+  const [, a, b] = places;
+  assert.ok(a && b);
+  for (const family of [4, 6] as const) {
+    // The node has been through these packets and would have told of the way by now.
+    seenAs(a.netns, b.ips[family]);
+    assert.match(runIn(a.netns, 'ip', `-${family}`, 'route', 'get', b.ips[family]), / via /);
+  }
+});
+
 test('a pod has the address inside that the world sees, and the MTU of the underlay', () => {
   const pod = places[1];
   assert.ok(pod);
