@@ -1,11 +1,12 @@
 // Makes an image from its recipe: a layer with the root file system, a small one with the recipe's own files.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { debianRoot } from './debian.ts';
+import { loadablePart } from './elf.ts';
 import { findRecipe, type Recipe, type RecipeFile, recipes } from './recipes.ts';
 import { formatReference, parseReference } from './reference.ts';
 import {
@@ -136,7 +137,7 @@ async function layBusybox(root: string): Promise<void> {
   await writeFile(join(root, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n');
 }
 
-/** This very Node.js with its shared libraries, at the paths where the loader looks for them. */
+/** This very Node.js with its shared libraries, at the paths where the loader looks for them, without symbols. */
 async function layNode(root: string): Promise<void> {
   const { stdout } = await run('ldd', [process.execPath]);
   const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, file]) => file ?? '');
@@ -145,7 +146,7 @@ async function layNode(root: string): Promise<void> {
     string,
   ][]) {
     await mkdir(join(root, dirname(to)), { recursive: true, mode: 0o755 });
-    await copyFile(await realpath(from), join(root, to));
+    await writeFile(join(root, to), loadablePart(await readFile(from)), { mode: 0o755 });
   }
 }
 
@@ -169,7 +170,9 @@ async function rootFingerprint(recipe: Recipe): Promise<string> {
   const inputs =
     recipe.root.type === 'debian' ? [] : [staticBusybox, ...(recipe.root.type === 'node' ? [process.execPath] : [])];
   const sizes = await Promise.all(inputs.map(async (file) => (await stat(file).catch(() => undefined))?.size));
-  return sha256(JSON.stringify([recipe.root, process.arch, process.version, sizes]));
+  // Without symbols: so that a layer of an earlier Weft, which had them, is not taken for it.
+  const form = recipe.root.type === 'node' ? ['loadable'] : [];
+  return sha256(JSON.stringify([recipe.root, process.arch, process.version, sizes, ...form]));
 }
 
 async function fingerprintOf(recipe: Recipe): Promise<string> {
