@@ -80,6 +80,11 @@ export class NftTable {
     return this.#slots.size;
   }
 
+  /** How nft names it: `ip weft-proxy`. */
+  get id(): string {
+    return `${this.#schema.family} ${this.#schema.name}`;
+  }
+
   /** Forgets what the kernel holds: the next `apply` writes everything. */
   invalidate(): void {
     this.#written = false;

@@ -1,5 +1,6 @@
 // Keeps the proxy's tables in the kernel equal to what the objects say: batches changes, writes them, repairs.
 import { deleteFlows, type FlowFilter } from '../linux/conntrack.ts';
+import type { ForeignWrite } from '../linux/nft-monitor.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import { NftTable } from '../linux/nft-table.ts';
 import type { Log } from '../log/log.ts';
@@ -23,6 +24,8 @@ interface FamilyTable {
 const batchMilliseconds = 10;
 /** A change by someone else is looked at after so long, to see all of it; and everything once in so long anyhow. */
 const settleMilliseconds = 100;
+const insistingMilliseconds = 3_000;
+const patientRepairs = 10;
 const auditMilliseconds = 300_000;
 const longestRetryMilliseconds = 30_000;
 
@@ -32,6 +35,8 @@ export class ProxyTables {
   readonly #pending = new Map<string, () => Described>();
   readonly #described = new Map<string, Described>();
   readonly #stale: FlowFilter[] = [];
+  /** Someone else wrote to them: every element may be another one. */
+  readonly #distrusted = new Set<NftTable>();
   #started = false;
   #stopped = false;
   #writing: Promise<void> | undefined;
@@ -39,6 +44,9 @@ export class ProxyTables {
   #auditTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
   #lastWrite = Number.NEGATIVE_INFINITY;
+  /** How many repairs came soon after one another, and when the last one was. */
+  #repairs = 0;
+  #lastRepair = Number.NEGATIVE_INFINITY;
   #failures = 0;
   #forgetting: Promise<void> = Promise.resolve();
 
@@ -142,14 +150,21 @@ export class ProxyTables {
     }
   }
 
-  /** To be called when someone else may have changed the tables. */
-  disturbed(): void {
-    if (this.#stopped) return;
-    this.#settleTimer ??= setTimeout(() => {
-      this.#settleTimer = undefined;
-      if (this.#writing === undefined) void this.audit();
-      else this.disturbed();
-    }, settleMilliseconds);
+  /** To be called when someone else wrote to these tables, or may have written to any. */
+  disturbed(written: ForeignWrite): void {
+    const touched = this.#tables.filter(({ table }) => written?.has(table.id));
+    if (this.#stopped || (written !== undefined && touched.length === 0)) return;
+    for (const { table } of touched) this.#distrusted.add(table);
+    // With someone who insists on another table there is no race, only one repair every few seconds.
+    const insists = this.#repairs >= patientRepairs;
+    this.#settleTimer ??= setTimeout(
+      () => {
+        this.#settleTimer = undefined;
+        if (this.#writing === undefined) void this.audit();
+        else this.disturbed(written);
+      },
+      insists ? insistingMilliseconds : settleMilliseconds,
+    );
   }
 
   /** Looks whether someone else changed the tables, and repairs them. */
@@ -157,12 +172,20 @@ export class ProxyTables {
     if (this.#writing !== undefined || this.#stopped) return;
     this.#run(async () => {
       for (const { family, table } of this.#tables) {
-        const whole = await table.audit().catch(() => false);
+        const whole = !this.#distrusted.delete(table) && (await table.audit().catch(() => false));
         if (whole) continue;
+        this.#countRepair();
         this.#log.warn({ family }, 'the table weft-proxy was changed by someone else; it is written anew');
+        table.invalidate();
         await this.#write();
       }
     });
     await this.#writing;
+  }
+
+  #countRepair(): void {
+    const now = performance.now();
+    this.#repairs = now - this.#lastRepair < 2 * insistingMilliseconds ? this.#repairs + 1 : 1;
+    this.#lastRepair = now;
   }
 }

@@ -119,6 +119,20 @@ for (const [rule, object, slices, expected] of cases)
     assert.deepEqual(found, expected);
   });
 
+test('where a load balancer lets a node in, it lets it in under its own address too', () => {
+  const of = (range: string) =>
+    serviceFrontends(
+      service(
+        { type: 'LoadBalancer', loadBalancerSourceRanges: [range] },
+        { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } },
+      ),
+      [slice([a])],
+      node,
+    ).find(({ kind }) => kind === 'LoadBalancer')?.sources;
+  assert.deepEqual(of('172.18.0.0/16'), ['172.18.0.0/16', '192.0.2.1/32']);
+  assert.deepEqual(of('198.51.100.0/24'), ['198.51.100.0/24']);
+});
+
 test('a host port is open on its address alone, and not for a pod that has ended', () => {
   const pod = (phase: string, hostIP?: string) => ({
     apiVersion: 'v1' as const,

@@ -1,7 +1,17 @@
 // Decides what a Service means on this node: its frontends and, for each, which endpoints answer. Pure.
 // The rules are those of kube-proxy (pkg/proxy/topology.go, KEP-1669 for terminating endpoints, KEP-1860 for ipMode).
 import type { Endpoint, EndpointSlice, Service, ServicePort } from '../k8s/types.generated.ts';
-import { type Cidr, type Family, familyOf, type Ip, parseCidr, parseIp, parsePort } from '../net/address.ts';
+import {
+  asCidr,
+  type Cidr,
+  cidrContains,
+  type Family,
+  familyOf,
+  type Ip,
+  parseCidr,
+  parseIp,
+  parsePort,
+} from '../net/address.ts';
 import { type Backend, backendKey, type Choice, type Frontend, type Protocol, type ProxyNode } from './frontend.ts';
 
 /** The endpoints of one Service port in one family, by what they may be used for. */
@@ -77,7 +87,7 @@ function portFrontends(
       frontend({ kind: 'ExternalIP', address, ...external }),
     ),
     ...ofFamily(loadBalancerAddresses(service), family).map((address) =>
-      frontend({ kind: 'LoadBalancer', address, ...external, ...(sources === undefined ? {} : { sources }) }),
+      frontend({ kind: 'LoadBalancer', address, ...external, ...guardedBy(sources, address, node) }),
     ),
   ];
 }
@@ -152,6 +162,18 @@ function sourceRanges({ spec }: Service, family: Family): Cidr[] | undefined {
   return spec.loadBalancerSourceRanges
     .map((text) => parseCidr(text.trim()))
     .filter((range): range is Cidr => range !== undefined && familyOf(range) === family);
+}
+
+/**
+ * A node that is allowed is so under the balancer's address too: where that is an address of the node itself, its own
+ * processes come from it.
+ */
+function guardedBy(sources: readonly Cidr[] | undefined, address: Ip, node: ProxyNode): { sources?: readonly Cidr[] } {
+  if (sources === undefined) return {};
+  const isAllowed = node.addresses.some((own) => sources.some((range) => cidrContains(range, own)));
+  return {
+    sources: isAllowed ? [...sources, asCidr(`${address}/${familyOf(address) === 'IPv4' ? 32 : 128}`)] : sources,
+  };
 }
 
 function ownerOf({ metadata }: Service, { name }: ServicePort): string {

@@ -67,7 +67,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [serviceCache, sliceCache, podCache];
   await Promise.all(caches.map((cache) => cache.synced));
   await tables.start();
-  ends.push(monitorNftables(() => tables.disturbed()));
+  ends.push(monitorNftables((written) => tables.disturbed(written)));
   log.info({ services: serviceCache.list().length, elements: tables.size }, 'Services are in the kernel');
   return {
     async stop() {

@@ -85,11 +85,6 @@ export class ProxyProcess {
     await this.#until(`marker ${clusterIP}`);
   }
 
-  /** Waits for the next transaction. */
-  committed(): Promise<void> {
-    return this.#until('commit');
-  }
-
   async #until(word: string): Promise<void> {
     for (;;) {
       const { value, done } = await this.#lines.next();

@@ -1,6 +1,6 @@
 // Runs the proxy in the namespace that it is started in, for tests. Standard input: one JSON line for each change of
 // an object, `{"type": "put" | "delete", "object": …}`, or `{"type": "go"}` when the first objects are complete.
-// Standard output: one line for each commit to the kernel.
+// Standard output: `started`, and one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
 import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
@@ -45,7 +45,6 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
       ...nft,
       async commit(table, written) {
         await nft.commit(table, written);
-        console.log(`commit ${table.family} ${written.added.length}`);
         // All changes before the marker are in the same transaction or in an earlier one.
         for (const { set, key } of written.added)
           if (set === 'cluster-ips' && key.startsWith('10.96.250.')) console.log(`marker ${key}`);
