@@ -1,14 +1,21 @@
-// weft node: commands inside of a node's namespaces.
+// weft node: commands inside of a node's namespaces; nodes that join and leave.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Command } from 'commander';
-import type { ClusterLayout, NodeLayout } from '../cluster/layout.ts';
+import { isRunning } from '../cluster/create.ts';
+import { layoutOf } from '../cluster/layout.ts';
+import { findNode, withNode, withoutNode } from '../cluster/members.ts';
+import { readSettings } from '../cluster/stored-settings.ts';
+import { askForNodes } from '../cluster/supervisor-socket.ts';
 import { netnsPath, nsenterCommand } from '../linux/netns.ts';
 import { existingCluster, nameOption } from './options.ts';
+import { print, Steps } from './output.ts';
 
 export function nodeCommand(): Command {
-  const node = new Command('node').description('look at a node from inside').enablePositionalOptions();
+  const node = new Command('node')
+    .description('look at a node from inside; add and remove nodes')
+    .enablePositionalOptions();
   node
     .command('exec')
     .description("run a command in the node's network, mount and UTS namespaces")
@@ -23,14 +30,52 @@ export function nodeCommand(): Command {
     .argument('<node>', 'the node: worker, weft-worker')
     .addOption(nameOption())
     .action(async (which: string, { name }: { name: string }) => enter(name, which, [process.env.SHELL ?? '/bin/sh']));
+  node
+    .command('add')
+    .description('add a node to a running cluster and wait until it is Ready')
+    .addOption(nameOption())
+    .action(async ({ name }: { name: string }) => add(name));
+  node
+    .command('remove')
+    .description(
+      'take a node from a running cluster: its pods end there first, and run elsewhere where others keep them',
+    )
+    .argument('<node>', 'the node: worker2, weft-worker2')
+    .addOption(nameOption())
+    .option('--force', 'at once, as if the machine had been switched off')
+    .action(async (which: string, options: { name: string; force?: boolean }) => remove(which, options));
   return node;
 }
 
-function findNode(layout: ClusterLayout, which: string): NodeLayout {
-  const found = layout.nodes.find(({ name, role }) => name === which || role === which);
-  if (found === undefined)
-    throw new Error(`there is no node '${which}'; there are ${layout.nodes.map(({ name }) => name).join(', ')}`);
-  return found;
+async function add(cluster: string): Promise<void> {
+  const { settings, layout } = existingCluster(cluster);
+  withNode(settings);
+  await change(layout.supervisorSocket, cluster, { type: 'add-node' });
+  const nodes = layoutOf(readSettings(cluster) ?? settings).nodes.length;
+  print(`The cluster '${cluster}' has ${nodes} nodes.`);
+}
+
+async function remove(
+  which: string,
+  { name: cluster, force = false }: { name: string; force?: boolean },
+): Promise<void> {
+  const { settings, layout } = existingCluster(cluster);
+  const node = findNode(layout, which);
+  withoutNode(settings, node);
+  await change(layout.supervisorSocket, cluster, { type: 'remove-node', name: node.name, force });
+  print(`The node ${node.name} is removed.`);
+}
+
+async function change(socket: string, cluster: string, request: Parameters<typeof askForNodes>[1]): Promise<void> {
+  if (!(await isRunning({ supervisorSocket: socket })))
+    throw new Error(`the cluster '${cluster}' does not run; bring it back by './weft up --name ${cluster}'`);
+  const steps = new Steps();
+  steps.doing('Working');
+  try {
+    await askForNodes(socket, request, (text, ms) => steps.done(text, ms));
+  } finally {
+    steps.end();
+  }
 }
 
 /** Runs the command there and ends as it ends. */

@@ -18,7 +18,7 @@ import { otherHome, writeHome, writeSettings } from './stored-settings.ts';
 import { askSupervisor, followProgress } from './supervisor-socket.ts';
 
 /** Whether the cluster of that layout runs and has come up. */
-export async function isRunning(layout: ClusterLayout): Promise<boolean> {
+export async function isRunning(layout: Pick<ClusterLayout, 'supervisorSocket'>): Promise<boolean> {
   return (await askSupervisor(layout.supervisorSocket))?.ready === true;
 }
 

@@ -20,7 +20,10 @@ export function unreadyNodes(names: readonly string[], nodes: readonly Node[]): 
 }
 
 /** Resolves when all nodes of the cluster are Ready. */
-export function nodesReady(nodes: Cache<Node>, layout: ClusterLayout): Promise<void> {
+export function nodesReady(
+  nodes: Cache<Node>,
+  layout: { readonly nodes: readonly { readonly name: string }[] },
+): Promise<void> {
   const names = layout.nodes.map(({ name }) => name);
   return new Promise((resolve) => {
     const end: { subscription?: () => void } = {};

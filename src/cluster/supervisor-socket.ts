@@ -1,7 +1,7 @@
 // The supervisor's socket: lines of JSON. Processes of the cluster hold a connection to it; the command line asks it.
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { ProgressEvent } from './progress.ts';
+import { Progress, type ProgressEvent } from './progress.ts';
 
 /** What the supervisor says about itself and what it watches. */
 export interface SupervisorStatus {
@@ -28,11 +28,15 @@ export interface SupervisorDuties {
   connected(name: string): void;
   /** A process of the cluster has gone away. */
   lost(name: string): void;
+  /** Adds a node, and tells how far it is and how it ended. */
+  addNode(progress: Progress): Promise<void>;
+  removeNode(name: string, force: boolean, progress: Progress): Promise<void>;
 }
 
 interface Request {
   readonly type?: unknown;
   readonly name?: unknown;
+  readonly force?: unknown;
 }
 
 export function createSupervisorServer(duties: SupervisorDuties): Server {
@@ -55,9 +59,19 @@ function answer(socket: Socket, line: string, duties: SupervisorDuties): void {
     const { name } = request;
     duties.connected(name);
     socket.on('close', () => duties.lost(name));
+  } else if (request.type === 'add-node') {
+    void duties.addNode(toldTo(send));
+  } else if (request.type === 'remove-node' && typeof request.name === 'string') {
+    void duties.removeNode(request.name, request.force === true, toldTo(send));
   } else {
     socket.destroy();
   }
+}
+
+function toldTo(send: (event: ProgressEvent) => void): Progress {
+  const progress = new Progress();
+  progress.follow(send);
+  return progress;
 }
 
 function parseRequest(line: string): Request {
@@ -78,6 +92,23 @@ export async function askSupervisor(path: string): Promise<SupervisorStatus | un
 /** The progress of a cluster's start, from its beginning; ends when the supervisor goes away. */
 export async function* followProgress(path: string): AsyncGenerator<ProgressEvent> {
   for await (const value of exchange(path, { type: 'follow' })) yield value as ProgressEvent;
+}
+
+/** Asks for a node more, or for one less. Tells the steps; throws where it fails. */
+export async function askForNodes(
+  path: string,
+  request:
+    | { readonly type: 'add-node' }
+    | { readonly type: 'remove-node'; readonly name: string; readonly force: boolean },
+  tell: (text: string, ms: number) => void,
+): Promise<void> {
+  for await (const value of exchange(path, request)) {
+    const event = value as ProgressEvent;
+    if (event.type === 'ready') return;
+    if (event.type === 'failed') throw new Error(event.message);
+    tell(event.text, event.ms);
+  }
+  throw new Error('the supervisor has gone away; look at ./weft status');
 }
 
 /** Lines of the supervisor's answer. It is the same program: what it says is trusted. */

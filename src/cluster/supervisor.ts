@@ -7,33 +7,38 @@ import { startImageGateway } from '../images/gateway.ts';
 import { ImageStore } from '../images/store.ts';
 import type { Client } from '../k8s/client.ts';
 import { nodes, services } from '../k8s/resources.ts';
-import { netnsPath, nsenterCommand } from '../linux/netns.ts';
+import { netnsPath } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
 import { adminClient } from './admin-client.ts';
 import { listening, portOf, relayServer } from './byte-relay.ts';
 import { joinCgroup } from './cgroups.ts';
-import { containerdEnvironment, pauseImage } from './containerd-config.ts';
+import { pauseImage } from './containerd-config.ts';
 import { dnsImage, ensureDns } from './dns-addon.ts';
+import { deleteNode, drainNode } from './drain.ts';
 import { endProcesses } from './end-processes.ts';
 import { ensureNetworkConfig } from './fabric.ts';
 import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } from './identities.ts';
 import { contextName, kubeconfigText } from './kubeconfig.ts';
-import { type ClusterLayout, dnsAddresses, type NodeLayout } from './layout.ts';
+import { type ClusterLayout, dnsAddresses, layoutOf } from './layout.ts';
+import { findNode, removeNodeTraces, withNode, withoutNode, writeHosts } from './members.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
 import { forwardNodePorts } from './node-ports.ts';
 import { identify, writeProcessFile } from './process-file.ts';
-import { agentCommand, containerdCommand, controlPlaneCommand } from './programs.ts';
+import { agentPlan, containerdPlan, controlPlanePlan, nodeProcesses } from './process-plans.ts';
 import { Progress } from './progress.ts';
 import { apiAnswers, dnsReady, nodesReady } from './readiness.ts';
 import type { ClusterSettings } from './settings.ts';
+import { readSettings, writeSettings } from './stored-settings.ts';
 import { type ProcessPlan, Supervised } from './supervised.ts';
 import { createSupervisorServer, type NodePortForward } from './supervisor-socket.ts';
 
 /** Longer than this no start takes; what is missing then is said. */
 const patienceMs = 120_000;
 const failureMs = 300;
+/** So long pods are given to end on a node that is removed. */
+const drainMs = 40_000;
 
 /** What of other rooms runs in the supervisor: wired by its entry point. */
 export interface SupervisorParts {
@@ -59,8 +64,8 @@ export async function startSupervisor(
 }
 
 class Supervisor {
-  readonly #settings: ClusterSettings;
-  readonly #layout: ClusterLayout;
+  #settings: ClusterSettings;
+  #layout: ClusterLayout;
   readonly #parts: SupervisorParts;
   readonly #log: Log;
   readonly #progress = new Progress();
@@ -71,6 +76,8 @@ class Supervisor {
   readonly #ended = new AbortController();
   readonly #hostNamespaces = ['mnt', 'net', 'uts'].map((kind) => openSync(`/proc/self/ns/${kind}`, 'r'));
   #apiPort = 0;
+  #client: Client | undefined;
+  #isChanging = false;
   #nodePorts: () => NodePortForward[] = () => [];
 
   constructor(settings: ClusterSettings, layout: ClusterLayout, parts: SupervisorParts, log: Log) {
@@ -127,6 +134,8 @@ class Supervisor {
         this.#connected.delete(name);
         this.#processes.get(name)?.lost();
       },
+      addNode: (progress) => this.#changeNodes(progress, () => this.#addNode(progress)),
+      removeNode: (name, force, progress) => this.#changeNodes(progress, () => this.#removeNode(name, force, progress)),
     });
     rmSync(this.#layout.supervisorSocket, { force: true });
     await listening(server, { path: this.#layout.supervisorSocket });
@@ -148,13 +157,13 @@ class Supervisor {
     await startImageGateway({ registrySocket, proxySocket, offline: settings.offline, log: this.#log });
     await progress.step('Network between the nodes', () => this.#makeNamespaces());
     await progress.step('Container runtimes', async () => {
-      for (const node of layout.nodes) this.#run(this.#containerd(node));
+      for (const node of layout.nodes) this.#run(containerdPlan(layout, node));
       await identities;
       this.#writeKubeconfig();
     });
-    this.#run(this.#controlPlane());
-    for (const node of layout.nodes) this.#run(this.#agent(node));
-    const client = adminClient(layout, 'weft-supervisor');
+    this.#run(controlPlanePlan(layout, this.#hostNamespaces));
+    for (const node of layout.nodes) this.#run(agentPlan(layout, node, this.#hostNamespaces));
+    const client = this.#clientOf();
     await progress.step('Control plane', () =>
       this.#within('the API server to answer', apiAnswers(client, this.#ended.signal)),
     );
@@ -176,6 +185,80 @@ class Supervisor {
     );
     progress.ready();
     this.#log.info('the cluster is ready');
+  }
+
+  /** One change of the nodes at a time, and none while the cluster starts. */
+  async #changeNodes(progress: Progress, change: () => Promise<void>): Promise<void> {
+    try {
+      if (!this.#progress.isReady) throw new Error('the cluster is still starting');
+      if (this.#isChanging) throw new Error('another node is being added or removed: wait for it');
+      this.#isChanging = true;
+      try {
+        await change();
+      } finally {
+        this.#isChanging = false;
+      }
+      progress.ready();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#log.error({ error: message }, 'the nodes cannot be changed');
+      progress.fail(message);
+    }
+  }
+
+  /** The settings are written first: whatever ends this, the next start of the supervisor goes on from there. */
+  #take(settings: ClusterSettings): ClusterLayout {
+    writeSettings(settings);
+    this.#settings = settings;
+    this.#layout = layoutOf(settings);
+    return this.#layout;
+  }
+
+  async #addNode(progress: Progress): Promise<void> {
+    const { settings, added } = withNode(this.#readSettings());
+    const layout = this.#take(settings);
+    const node = layout.nodes.find(({ number }) => number === added);
+    if (node === undefined) throw new Error(`the node number ${added} has no place in the cluster`);
+    await ensureIdentities(settings, layout);
+    await progress.step(`Namespaces of ${node.name}`, () => {
+      this.#makeNamespaces();
+      writeHosts(layout);
+    });
+    this.#run(containerdPlan(layout, node));
+    this.#run(agentPlan(layout, node, this.#hostNamespaces));
+    await progress.step(`${node.name} is Ready`, async () => {
+      const cache = this.#clientOf().cache(nodes);
+      await this.#within(`${node.name} to be Ready`, nodesReady(cache, { nodes: [node] }));
+      cache.stop();
+    });
+  }
+
+  async #removeNode(which: string, force: boolean, progress: Progress): Promise<void> {
+    const before = this.#layout;
+    const node = findNode(before, which);
+    const settings = withoutNode(this.#readSettings(), node);
+    const client = this.#clientOf();
+    if (!force) await progress.step(`Pods of ${node.name} ended`, () => drainNode(client, node.name, drainMs));
+    const layout = this.#take(settings);
+    await progress.step(`${node.name} removed`, async () => {
+      for (const name of Object.values(nodeProcesses).map((of) => of(node))) {
+        this.#processes.get(name)?.stop();
+        this.#processes.delete(name);
+      }
+      removeNodeTraces(before, node);
+      await deleteNode(client, node.name);
+      writeHosts(layout);
+    });
+  }
+
+  /** What other commands have changed meanwhile (the fabric) is in the file. */
+  #readSettings(): ClusterSettings {
+    return readSettings(this.#settings.name) ?? this.#settings;
+  }
+
+  #clientOf(): Client {
+    this.#client ??= adminClient(this.#layout, 'weft-supervisor');
+    return this.#client;
   }
 
   /** What is waited for at the start, with an end to the patience; the waiting itself goes on. */
@@ -235,44 +318,5 @@ class Supervisor {
     this.#processes.set(plan.name, supervised);
     supervised.start();
     if (this.#connected.has(plan.name)) supervised.connected();
-  }
-
-  #inNode(node: NodeLayout, command: readonly string[]): string[] {
-    return nsenterCommand({ net: netnsPath(node.name), mnt: node.mountNamespace, uts: node.utsNamespace }, command);
-  }
-
-  #containerd(node: NodeLayout): ProcessPlan {
-    const outside = /^(https?|no|all|ftp)_proxy$/i;
-    const plain = Object.fromEntries(Object.entries(process.env).filter(([name]) => !outside.test(name)));
-    return {
-      name: `${node.role}/containerd`,
-      command: this.#inNode(node, containerdCommand()),
-      environment: { ...plain, ...containerdEnvironment },
-      logFile: join(this.#layout.logs, `${node.role}-containerd.log`),
-      cgroup: join(node.cgroup, 'system'),
-      passed: [],
-      socket: join(node.containerdRun, 'containerd.sock'),
-    };
-  }
-
-  #controlPlane(): ProcessPlan {
-    const [node] = this.#layout.nodes;
-    if (node === undefined) throw new Error('a cluster has at least one node');
-    return this.#ours(node, 'control-plane', controlPlaneCommand(this.#layout), 'control-plane.log');
-  }
-
-  #agent(node: NodeLayout): ProcessPlan {
-    return this.#ours(node, `${node.role}/agent`, agentCommand(this.#layout, node), `${node.role}-agent.log`);
-  }
-
-  #ours(node: NodeLayout, name: string, command: readonly string[], logFile: string): ProcessPlan {
-    return {
-      name,
-      command: this.#inNode(node, command),
-      environment: process.env,
-      logFile: join(this.#layout.logs, logFile),
-      cgroup: join(node.cgroup, 'system'),
-      passed: this.#hostNamespaces,
-    };
   }
 }
