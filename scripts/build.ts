@@ -1,5 +1,5 @@
 // Builds the bundles: one file for each program, so that it starts without reading hundreds of modules.
-import { rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -36,6 +36,7 @@ await Promise.all(
     build({ ...common, entryPoints: { [name]: entry }, outdir: dist, external: ['node:*'] }),
   ),
 );
+copyFileSync(join(root, 'src/apiserver/generated/descriptions.json'), join(dist, 'descriptions.json'));
 rmSync(join(dist, 'cache'), { recursive: true, force: true });
 // The launcher compares the sources with this file.
 writeFileSync(join(dist, 'built'), '');

@@ -13,12 +13,14 @@ export function sendJson(response: ServerResponse, code: number, body: unknown, 
   sendText(response, code, `${typeof body === 'string' ? body : JSON.stringify(body)}\n`, type);
 }
 
-export function sendText(response: ServerResponse, code: number, text: string | Buffer, type: string): void {
-  response.writeHead(code, {
-    'content-type': type,
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-cache, private',
-  });
+export function sendText(
+  response: ServerResponse,
+  code: number,
+  text: string | Buffer,
+  type: string,
+  caching: Record<string, string> = { 'cache-control': 'no-cache, private' },
+): void {
+  response.writeHead(code, { 'content-type': type, 'content-length': Buffer.byteLength(text), ...caching });
   response.end(text);
 }
 

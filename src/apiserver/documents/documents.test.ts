@@ -45,6 +45,16 @@ test('every reference of an OpenAPI v3 document leads to a schema in it', () => 
   }
 });
 
+test('fields are described, those that refer to another type too', () => {
+  const schemas = valueAt(openApiV3(registry, 'api/v1'), 'components', 'schemas');
+  const pod = valueAt(schemas, 'io.k8s.api.core.v1.Pod');
+  assert.match(String(valueAt(pod, 'description')), /^Pod is a collection of containers/);
+  assert.match(String(valueAt(pod, 'properties', 'spec', 'description')), /^Specification of the desired behavior/);
+  assert.deepEqual(valueAt(pod, 'properties', 'spec', 'allOf'), [
+    { $ref: '#/components/schemas/io.k8s.api.core.v1.PodSpec' },
+  ]);
+});
+
 test('kubectl finds in it that a PATCH takes fieldValidation', () => {
   const document = openApiV3(registry, 'apis/apps/v1');
   const patch = valueAt(document, 'paths', '/apis/apps/v1/namespaces/{namespace}/deployments/{name}', 'patch');

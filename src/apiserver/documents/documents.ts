@@ -38,6 +38,15 @@ function formOf(path: string, accept = ''): Form {
   return path === '/openapi/v2' && accept.includes('protobuf') ? 'protobuf' : '';
 }
 
+/** The path of an OpenAPI v3 document that carries its hash always leads to the same document: kubectl keeps it. */
+const isLasting = (path: string, query: URLSearchParams): boolean =>
+  path.startsWith('/openapi/v3/') && query.get('hash') !== null;
+
+const lasting = (): Record<string, string> => ({
+  'cache-control': 'public',
+  expires: new Date(Date.now() + 365 * 24 * 3_600_000).toUTCString(),
+});
+
 /** That it answers is all there is to check. */
 function sendHealth(name: string, verbose: boolean, response: ServerResponse): void {
   const text = verbose ? `[+]ping ok\n${name} check passed\n` : 'ok';
@@ -60,17 +69,17 @@ export class Documents {
     const health = /^\/(healthz|livez|readyz)(?:\/|$)/.exec(path)?.[1];
     if (health !== undefined) sendHealth(health, query.has('verbose'), response);
     else if (path === '/version') sendJson(response, 200, version);
-    else this.#sendDocument(path, request, response);
+    else this.#sendDocument(path, query, request, response);
   }
 
-  #sendDocument(path: string, request: IncomingMessage, response: ServerResponse): void {
+  #sendDocument(path: string, query: URLSearchParams, request: IncomingMessage, response: ServerResponse): void {
     const document = this.#find(path.replace(/\/$/, ''), request.headers.accept);
     if (document === undefined) throw pathNotFound();
     const etag = `"${createHash('sha256').update(document.body).digest('hex').slice(0, 32)}"`;
     response.setHeader('etag', etag);
     response.setHeader('vary', 'Accept');
     if (request.headers['if-none-match'] === etag) response.writeHead(304).end();
-    else sendText(response, 200, document.body, document.type);
+    else sendText(response, 200, document.body, document.type, isLasting(path, query) ? lasting() : undefined);
   }
 
   #find(path: string, accept: string | undefined): Document | undefined {

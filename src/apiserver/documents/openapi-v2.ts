@@ -1,13 +1,9 @@
 // OpenAPI v2 in the protobuf form of gnostic (openapiv2/OpenAPIv2.proto), which older versions of kubectl read for
 // client-side validation, `explain` and to learn whether dry run is offered.
-import definitions from '../generated/definitions.json' with { type: 'json' };
 import type { Kind } from '../kinds.ts';
 import { isFields } from '../object.ts';
 import type { Registry } from '../registry.ts';
-
-type Json = Record<string, unknown>;
-
-const builtIn: Readonly<Record<string, Json>> = definitions;
+import { describedDefinitions, type Json } from './described.ts';
 
 function varint(value: number): Buffer {
   const bytes: number[] = [];
@@ -116,7 +112,7 @@ function pathMessage(kind: Kind): Buffer {
 function definitionsOf(kinds: readonly Kind[]): [string, Json][] {
   const custom = kinds.filter(({ custom: own }) => own !== undefined);
   return [
-    ...Object.entries(builtIn),
+    ...Object.entries(describedDefinitions()),
     ...custom.map((kind): [string, Json] => [kind.definition, customDefinition(kind)]),
   ];
 }

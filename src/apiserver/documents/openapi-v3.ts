@@ -1,13 +1,11 @@
 // OpenAPI v3, one document a group and version: what kubectl validates, explains and applies by.
 import { createHash } from 'node:crypto';
-import definitions from '../generated/definitions.json' with { type: 'json' };
 import type { Kind } from '../kinds.ts';
 import { isFields } from '../object.ts';
 import type { Registry } from '../registry.ts';
+import { contentHash, describedDefinitions, type Json } from './described.ts';
 
-type Json = Record<string, unknown>;
-
-const builtIn: Readonly<Record<string, Json>> = definitions;
+type Definitions = Readonly<Record<string, Json>>;
 
 const pathOf = (group: string, version: string): string =>
   group === '' ? `api/${version}` : `apis/${group}/${version}`;
@@ -18,7 +16,8 @@ export function openApiV3Index(registry: Registry): unknown {
   for (const { name, versions } of registry.groups()) {
     for (const version of versions) {
       const path = pathOf(name, version);
-      const seed = registry.kinds(name, version).map((kind) => [kind.plural, kind.custom?.openApi ?? null]);
+      const own = registry.kinds(name, version).map((kind) => [kind.plural, kind.custom?.openApi ?? null]);
+      const seed = [contentHash(), own];
       const hash = createHash('sha256').update(JSON.stringify(seed)).digest('hex').slice(0, 32);
       paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` };
     }
@@ -36,10 +35,12 @@ export function openApiV3(registry: Registry, path: string): unknown {
   const reviews = registry.reviews(group, version);
   if (kinds.length + reviews.length === 0) return undefined;
   const schemas: Record<string, unknown> = {};
+  const definitions = describedDefinitions();
   for (const name of [...kinds.filter(({ custom }) => custom === undefined), ...reviews].map((one) => one.definition))
-    collect(name, schemas);
-  for (const kind of kinds) if (kind.custom !== undefined) schemas[kind.definition] = customSchema(kind, schemas);
-  for (const name of ['DeleteOptions', 'Status']) collect(`${meta}.${name}`, schemas);
+    collect(name, schemas, definitions);
+  collect(`${meta}.ObjectMeta`, schemas, definitions);
+  for (const kind of kinds) if (kind.custom !== undefined) schemas[kind.definition] = customSchema(kind);
+  for (const name of ['DeleteOptions', 'Status']) collect(`${meta}.${name}`, schemas, definitions);
   const paths: Json = {};
   for (const kind of kinds) if (!kind.unserved) Object.assign(paths, pathsOf(kind));
   return {
@@ -53,11 +54,11 @@ export function openApiV3(registry: Registry, path: string): unknown {
 const meta = 'io.k8s.apimachinery.pkg.apis.meta.v1';
 
 /** Adds a definition and all that it refers to. */
-function collect(name: string, into: Record<string, unknown>): void {
-  const definition = builtIn[name];
+function collect(name: string, into: Record<string, unknown>, from: Definitions): void {
+  const definition = from[name];
   if (definition === undefined || name in into) return;
   into[name] = definition;
-  into[name] = convert(definition, (reference) => collect(reference, into));
+  into[name] = convert(definition, (reference) => collect(reference, into, from));
 }
 
 /** A v2 schema as v3 has it: references point elsewhere, and stand in an allOf where something stands beside them. */
@@ -78,8 +79,7 @@ function convert(value: unknown, refer: (name: string) => void): unknown {
 }
 
 /** A custom resource's schema with the fields that every object has. */
-export function customSchema(kind: Kind, schemas: Record<string, unknown>): unknown {
-  collect(`${meta}.ObjectMeta`, schemas);
+function customSchema(kind: Kind): unknown {
   const own = isFields(kind.custom?.openApi) ? kind.custom.openApi : { type: 'object' };
   return {
     ...own,
