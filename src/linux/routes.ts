@@ -99,6 +99,31 @@ export function listRoutes(nl: Netlink, selection: RouteSelection = {}): Route[]
     );
 }
 
+/** Deletes what a protocol number made in the main table, of every type (unreachable ones too). Returns how many. */
+export function deleteRoutesOf(nl: Netlink, made: number): number {
+  const body = Buffer.alloc(12);
+  const identifying: readonly number[] = [RTA.dst, RTA.oif, RTA.gateway, RTA.priority, RTA.table];
+  let count = 0;
+  for (const message of nl.dump({ type: RTM_GETROUTE, body, what: 'listing the routes' })) {
+    const header = Buffer.from(message.body.subarray(0, 12));
+    const found = parseAttributes(message.body.subarray(12));
+    const table = found.get(RTA.table)?.readUInt32LE() ?? header.readUInt8(4);
+    if (table !== mainTable || header.readUInt8(5) !== made) continue;
+    header.writeUInt32LE(0, 8);
+    const attributes = identifying.flatMap((type) => {
+      const value = found.get(type);
+      return value === undefined ? [] : [attribute(type, value)];
+    });
+    try {
+      nl.request({ type: RTM_DELROUTE, body: header, attributes, what: `deleting a route of protocol ${made}` });
+      count++;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+  return count;
+}
+
 /** The route of an RTM_NEWROUTE or RTM_DELROUTE message; undefined where it is no unicast route of an IP family. */
 export function parseRoute(message: Message): Route | undefined {
   const { body } = message;

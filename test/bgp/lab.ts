@@ -148,14 +148,15 @@ export class BgpLab implements AsyncDisposable {
   async follow(nodes: readonly LabNode[] = this.nodes): Promise<boolean[]> {
     return Promise.all(
       nodes.map(async (node) => {
-        const speaker = this.#speakers.get(node) ?? (await startBgp(this.#options(node)));
+        const speaker = this.#speakers.get(node) ?? (await startBgp(this.options(node)));
         this.#speakers.set(node, speaker);
         return speaker.follow(this.input(node, nodes));
       }),
     );
   }
 
-  #options(node: LabNode): BgpOptions {
+  /** What the speaker of a node is started with. */
+  options(node: LabNode): BgpOptions {
     return {
       client: this.client,
       nodeName: node.name,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { clearBgp } from '../../src/fabric/bgp/start.ts';
 import { inNetns, netnsPath } from '../../src/linux/netns.ts';
 import { BgpLab, birdIsMissing, eventually, type LabNode, reaches, runIn } from './lab.ts';
 
@@ -95,4 +96,16 @@ test('with a route reflector, the others talk to it alone and still reach each o
     runIn(b.netns, 'ss', '-Htn', 'state', 'established', '( dport = :179 or sport = :179 )').trim().split('\n').length,
     2,
   );
+});
+
+test('routes of a BIRD that died with its agent go when another fabric is chosen', options, async () => {
+  await using lab = new BgpLab();
+  const [a] = [lab.addNode(), lab.addNode()];
+  await settled(lab);
+  const pid = lab.birdPid(a);
+  await lab.stop(a, { remove: false });
+  process.kill(pid, 'SIGKILL');
+  assert.equal(birdRoutes(a).length, 1);
+  await clearBgp(lab.options(a));
+  for (const family of ['-4', '-6']) assert.equal(runIn(a.netns, 'ip', family, 'route', 'show', 'proto', 'bird'), '');
 });

@@ -1,5 +1,6 @@
 // Links, addresses, routes and neighbours against the real kernel, each test in namespaces of its own.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
 import { deleteAddress, listAddresses, replaceAddress } from '../../src/linux/addresses.ts';
@@ -19,7 +20,7 @@ import {
   netnsPath,
   sysctl,
 } from '../../src/linux/netns.ts';
-import { deleteRoute, listRoutes, protocol, replaceRoute } from '../../src/linux/routes.ts';
+import { deleteRoute, deleteRoutesOf, listRoutes, protocol, replaceRoute } from '../../src/linux/routes.ts';
 import { asCidr, asIp, type Mac } from '../../src/net/address.ts';
 
 const made: string[] = [];
@@ -129,6 +130,36 @@ test('addresses and routes of both families come back as they were written', () 
   assert.equal(deleteRoute(nl, route4), false);
   assert.equal(deleteAddress(nl, six), true);
   assert.equal(deleteAddress(nl, six), false);
+});
+
+test('the routes of one protocol are deleted, those without a next hop too, and the others stay', () => {
+  const name = namespace();
+  using nl = Netlink.open(netnsPath(name));
+  changeLink(nl, 1, { up: true });
+  for (const [to, who] of [
+    ['10.1.0.0/24', 12],
+    ['10.2.0.0/24', 118],
+    ['fd01::/64', 12],
+  ] as const)
+    replaceRoute(nl, { to: asCidr(to), link: 1, protocol: who, metric: 32 });
+  for (const family of ['-4', '-6'])
+    inNetns(netnsPath(name), () =>
+      spawnSync('ip', [
+        family,
+        'route',
+        'add',
+        'unreachable',
+        family === '-4' ? '10.3.0.0/24' : 'fd03::/64',
+        'proto',
+        '12',
+      ]),
+    );
+  assert.equal(deleteRoutesOf(nl, 12), 4);
+  assert.deepEqual(
+    listRoutes(nl, { protocol: 118 }).map(({ to }) => to),
+    ['10.2.0.0/24'],
+  );
+  assert.equal(deleteRoutesOf(nl, 12), 0);
 });
 
 test('an address without a route of its prefix leaves the routes alone', () => {

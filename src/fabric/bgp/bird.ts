@@ -4,7 +4,9 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, r
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Netlink } from '../../linux/netlink.ts';
 import { inNetns } from '../../linux/netns.ts';
+import { deleteRoutesOf } from '../../linux/routes.ts';
 import type { Log } from '../../log/log.ts';
 import { BirdControl, BirdError } from './control.ts';
 
@@ -20,11 +22,9 @@ export interface BirdOptions {
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
 const startPatienceMs = 5_000;
 const startPauseMs = 10;
-/** BIRD looks at the kernel at once when it starts. */
-const firstScanMs = 300;
 
-/** The names of the protocols by which BIRD writes to the kernel, a family each. */
-export const kernelProtocols = ['kernel4', 'kernel6'] as const;
+/** RTPROT_BIRD of linux/rtnetlink.h: who made a route. */
+const birdProtocol = 12;
 export const controlSocketName = 'bird.ctl';
 
 export class Bird {
@@ -75,32 +75,27 @@ export class Bird {
   }
 
   /**
-   * Ends BIRD; its routes go from the kernel. Its neighbours keep theirs for the restart time: they may still send by
-   * BGP while this node uses another fabric already.
+   * Ends BIRD, and takes its routes from the kernel. Its neighbours keep theirs for the restart time: they may still
+   * send by BGP while this node uses another fabric already.
    */
   async end(): Promise<void> {
     this.#released = true;
     const control = this.#control ?? (await BirdControl.connect(this.#controlFile).catch(() => undefined));
     if (control !== undefined) {
-      for (const name of kernelProtocols) await control.command(`disable ${name}`).catch(() => {});
       await control.command('graceful restart');
       await control.closed;
+    }
+    {
+      using nl = Netlink.open(this.#options.netns);
+      deleteRoutesOf(nl, birdProtocol);
     }
     for (const file of [this.#configFile, this.#pidFile]) rmSync(file, { force: true });
   }
 
-  /**
-   * Takes away what a BIRD of an earlier agent has left, a process or routes without one. `idle` is a configuration that
-   * announces nothing: BIRD removes the routes in the kernel that it does not know.
-   */
-  async clear(idle: string): Promise<void> {
-    if (!existsSync(this.#pidFile)) return;
-    if (this.#pid() === undefined) {
-      rmSync(this.#pidFile, { force: true });
-      await this.apply(idle);
-      await delay(firstScanMs);
-    }
-    await this.end();
+  /** Takes away what an earlier agent has left: BIRD, or the routes of one that has ended. */
+  async clear(): Promise<void> {
+    // Routes of a BIRD that somebody else runs are not touched.
+    if (existsSync(this.#configFile)) await this.end();
   }
 
   async #write(config: string): Promise<void> {

@@ -6,11 +6,10 @@ import type { Cache } from '../../k8s/client.ts';
 import { createRecorder, type Recorder } from '../../k8s/events.ts';
 import { configMaps, secrets } from '../../k8s/resources.ts';
 import type { ConfigMap, Secret } from '../../k8s/types.generated.ts';
-import { asIp } from '../../net/address.ts';
 import type { CompanionOptions, FabricCompanion, FabricInput } from '../kinds.ts';
 import { Bird } from './bird.ts';
 import { birdConfig } from './bird-config.ts';
-import { type BgpDecision, type BgpPlan, decideBgp } from './decide.ts';
+import { type BgpDecision, decideBgp } from './decide.ts';
 import { parseDestinations } from './sessions.ts';
 import {
   type BgpSettings,
@@ -46,15 +45,7 @@ export async function startBgp(options: BgpOptions): Promise<FabricCompanion> {
 
 /** Takes away what BGP of an earlier agent has left on this node. */
 export async function clearBgp(options: BgpOptions): Promise<void> {
-  const bird = new Bird({ ...options, runDir: options.runDir ?? birdRunDir });
-  const idle: BgpPlan = {
-    ...defaultBgpSettings,
-    routerId: asIp('127.0.0.1'),
-    ownRanges: [],
-    podRanges: options.clusterCidrs,
-    sessions: [],
-  };
-  await bird.clear(birdConfig(idle, { logFile: bird.logFile }));
+  await new Bird({ ...options, runDir: options.runDir ?? birdRunDir }).clear();
 }
 
 class Bgp implements FabricCompanion {
