@@ -1,4 +1,4 @@
-// What the dual-stack tests put into their cluster: web servers on both families, and a Service of each form.
+// What the tests of families put into their clusters: web servers on all families, and a Service of each form.
 
 /** Its answer is the address from which it was asked, and the name of its host. */
 const server = (port: number): string =>
@@ -30,26 +30,29 @@ const workload = (kind: string, name: string, spec: object, pod: object): object
   },
 });
 
-const service = (name: string, spec: object, port: object = {}): object => ({
+export const service = (name: string, spec: object, port: object = {}): object => ({
   apiVersion: 'v1',
   kind: 'Service',
   metadata: { name },
   spec: { selector: { app: 'echo' }, ports: [{ port: 80, targetPort: 'http', ...port }], ...spec },
 });
 
-/** A list for kubectl: two pods on each node, one in each node's own network, and the Services. */
-export const dualStackObjects = JSON.stringify({
-  apiVersion: 'v1',
-  kind: 'List',
-  items: [
-    workload('Deployment', 'echo', { replicas: 4 }, { containers: [container(8080)] }),
-    workload('DaemonSet', 'on-node', {}, { hostNetwork: true, containers: [container(8081)] }),
-    service('plain', {}),
-    service('prefer', { ipFamilyPolicy: 'PreferDualStack' }),
-    service('require', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] }),
-    service('only6', { ipFamilies: ['IPv6'] }),
-    service('headless', { clusterIP: 'None', ipFamilyPolicy: 'PreferDualStack' }),
-    service('open', { type: 'NodePort', ipFamilyPolicy: 'PreferDualStack' }, { nodePort: 30281 }),
-    service('open6', { type: 'NodePort', ipFamilies: ['IPv6'] }, { nodePort: 30282 }),
-  ],
-});
+/** Four pods in the pod network, `echo`, and one in each node's own, `on-node`. */
+export const servers: readonly object[] = [
+  workload('Deployment', 'echo', { replicas: 4 }, { containers: [container(8080)] }),
+  workload('DaemonSet', 'on-node', {}, { hostNetwork: true, containers: [container(8081)] }),
+];
+
+/** A list for kubectl. */
+export const listOf = (items: readonly object[]): string => JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+
+export const dualStackObjects = listOf([
+  ...servers,
+  service('plain', {}),
+  service('prefer', { ipFamilyPolicy: 'PreferDualStack' }),
+  service('require', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] }),
+  service('only6', { ipFamilies: ['IPv6'] }),
+  service('headless', { clusterIP: 'None', ipFamilyPolicy: 'PreferDualStack' }),
+  service('open', { type: 'NodePort', ipFamilyPolicy: 'PreferDualStack' }, { nodePort: 30281 }),
+  service('open6', { type: 'NodePort', ipFamilies: ['IPv6'] }, { nodePort: 30282 }),
+]);
