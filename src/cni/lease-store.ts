@@ -1,7 +1,8 @@
 // Addresses that are given, durable before anyone hears of them: a small SQLite database of the node.
-import { mkdirSync } from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { type Cidr, cidrContains, type Ip, parseCidr, parseIp } from '../net/address.ts';
 import { type Choice, capacityOf, nextAddress, type Pool } from './ipam.ts';
 import { type Attachment, CniError, errorCode } from './protocol.ts';
@@ -59,6 +60,20 @@ export function isDamaged(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && (error.errcode === 11 || error.errcode === 26);
 }
 
+const dataSync = promisify(fdatasync);
+
+/** The log is made with the first change; from then on its name must not be lost either. */
+function openLog(file: string): number {
+  const log = openSync(`${file}-wal`, 'a+', 0o600);
+  const dir = openSync(dirname(file), 'r');
+  try {
+    fsyncSync(dir);
+  } finally {
+    closeSync(dir);
+  }
+  return log;
+}
+
 /** The leases of a node; what it holds in memory is always what is on the disk. */
 export class LeaseStore {
   readonly #db: DatabaseSync;
@@ -67,6 +82,10 @@ export class LeaseStore {
   readonly #cursors = new Map<Cidr, Ip>();
   /** Freed addresses, the oldest first, and when that was. */
   readonly #resting = new Map<Ip, number>();
+  /** SQLite's log of changes that are not in the main file yet. */
+  readonly #log: number;
+  #sync: Promise<void> | undefined;
+  #nextSync: Promise<void> | undefined;
   readonly #restMs: number;
   readonly #now: () => number;
 
@@ -77,10 +96,11 @@ export class LeaseStore {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     this.#db = new DatabaseSync(file);
     try {
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
       this.#db.exec(schema);
       this.#migrate();
       this.#load();
+      this.#log = openLog(file);
     } catch (error) {
       this.#db.close();
       throw error;
@@ -89,6 +109,23 @@ export class LeaseStore {
 
   close(): void {
     this.#db.close();
+    closeSync(this.#log);
+  }
+
+  /**
+   * Resolves when everything that was changed until now is on the disk: SQLite has written it to its log, which is
+   * synchronized here, on another thread and once for all that wait. Rejects where the disk refuses.
+   */
+  durable(): Promise<void> {
+    this.#nextSync ??= this.#synchronize();
+    return this.#nextSync;
+  }
+
+  async #synchronize(): Promise<void> {
+    await this.#sync?.catch(() => {});
+    this.#nextSync = undefined;
+    this.#sync = dataSync(this.#log);
+    await this.#sync;
   }
 
   get(attachment: Attachment): Lease | undefined {
@@ -131,8 +168,8 @@ export class LeaseStore {
   }
 
   /**
-   * The lease of the attachment: the one that it has, or a new one with an address for each choice. On return it is on
-   * the disk. Throws CniError where an address is held by another one, where none is free or the disk refuses.
+   * The lease of the attachment: the one that it has, or a new one with an address for each choice. On return it outlives
+   * the process; {@link durable} says when it outlives the machine. Throws CniError where an address is held by another one, where none is free or the disk refuses.
    */
   acquire(wanted: NewLease, choices: readonly Choice[]): Lease {
     const present = this.get(wanted.attachment);
@@ -211,12 +248,10 @@ export class LeaseStore {
     this.complete(adopted);
   }
 
-  /** Notes that the container is attached. After a loss of power there is no container: this need not wait for the disk. */
+  /** Notes that the container is attached. */
   complete(lease: Lease): void {
     const { containerId, ifname } = lease.attachment;
-    this.#db.exec('PRAGMA synchronous = NORMAL');
     this.#db.prepare('UPDATE lease SET attached = 1 WHERE container = ? AND ifname = ?').run(containerId, ifname);
-    this.#db.exec('PRAGMA synchronous = FULL');
     this.#leases.set(attachmentKey(lease.attachment), { ...lease, attached: true });
   }
 

@@ -131,12 +131,12 @@ export class Plugin {
     }
   }
 
-  /** The rules are written while the links are made; both are there before the answer. */
+  /** The rules and the lease are written while the links are made; all is there before the answer. */
   async #attach(lease: Lease, node: NodeState, netns: number): Promise<AttachmentPlan> {
     try {
       const plan = planAttachment(lease, node.ranges, node.mtu);
       this.#tables.set(lease);
-      const written = this.#tables.apply();
+      const written = Promise.all([this.#store.durable(), this.#tables.apply()]);
       try {
         attach(this.#nl, plan, netns, node.bridge);
       } finally {

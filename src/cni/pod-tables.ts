@@ -1,6 +1,6 @@
 // Keeps the nftables tables of a node's pods equal to the leases: writes changes together, and repairs what others did.
 import { deleteFlows } from '../linux/conntrack.ts';
-import { monitorNftables } from '../linux/nft-monitor.ts';
+import { type ForeignWrite, monitorNftables } from '../linux/nft-monitor.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import { NftTable } from '../linux/nft-table.ts';
 import type { Log } from '../log/log.ts';
@@ -19,6 +19,7 @@ const node = 'node';
 export class PodTables {
   readonly #guard: NftTable;
   readonly #host: readonly { readonly family: Family; readonly table: NftTable }[];
+  readonly #tables: readonly NftTable[];
   readonly #log: Log;
   readonly #ends: (() => void)[] = [];
   #writing: Promise<void> | undefined;
@@ -29,11 +30,12 @@ export class PodTables {
     this.#log = log;
     this.#guard = new NftTable(guardTable, nft);
     this.#host = families.map((family) => ({ family, table: new NftTable(hostTable(family), nft) }));
+    this.#tables = [this.#guard, ...this.#host.map(({ table }) => table)];
   }
 
   /** Writes everything there is, and from then on repairs what someone else changes. */
   async start(): Promise<void> {
-    this.#ends.push(monitorNftables(() => this.#disturbed()));
+    this.#ends.push(monitorNftables((written) => this.#disturbed(written)));
     const audit = setInterval(() => void this.#audit(), auditMs).unref();
     this.#ends.push(() => clearInterval(audit));
     await this.apply();
@@ -65,26 +67,23 @@ export class PodTables {
     for (const { table } of this.#host) table.set(owner, undefined);
   }
 
-  /** Writes what changed; those who ask while a write is under way share the next one. */
+  /** Writes what changed: all that is asked for in one turn of the event loop, or while a write is under way, in one. */
   apply(): Promise<void> {
-    if (this.#writing === undefined) {
-      this.#writing = this.#write().finally(() => {
-        this.#writing = undefined;
-      });
-      return this.#writing;
-    }
-    this.#next ??= this.#writing
-      .catch(() => {})
-      .then(() => {
-        this.#next = undefined;
-        return this.apply();
-      });
+    this.#next ??= this.#turn();
     return this.#next;
   }
 
+  async #turn(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#writing?.catch(() => {});
+    this.#next = undefined;
+    this.#writing = this.#write();
+    await this.#writing;
+  }
+
   async #write(): Promise<void> {
-    await this.#guard.apply();
-    for (const { table } of this.#host) await table.apply();
+    // Once more, with everything: a signal may have interrupted the kernel (EINTR), or someone deleted the table.
+    for (const table of this.#tables) await table.apply().catch(() => table.apply());
   }
 
   /**
@@ -103,25 +102,29 @@ export class PodTables {
     }
   }
 
-  #disturbed(): void {
+  /** Someone else wrote to these tables, or (undefined) may have written to any. */
+  #disturbed(written: ForeignWrite): void {
+    const touched = this.#tables.filter((table) => written?.has(table.id));
+    if (written !== undefined && touched.length === 0) return;
+    for (const table of touched) table.invalidate();
     this.#settle ??= setTimeout(() => {
       this.#settle = undefined;
       void this.#audit();
     }, settleMs);
   }
 
+  /** Writes anew what was changed. */
   async #audit(): Promise<void> {
     try {
       await this.#writing;
-      const tables = [this.#guard, ...this.#host.map(({ table }) => table)];
-      for (const table of tables) {
+      for (const table of this.#tables) {
         if (await table.audit()) continue;
-        this.#log.warn({}, 'a table weft-cni was changed by someone else; it is written anew');
+        this.#log.warn({ table: table.id }, 'the table was changed by someone else; it is written anew');
       }
       await this.apply();
     } catch (error) {
       this.#log.error({ err: error }, 'the rules of pods could not be repaired; trying again');
-      this.#disturbed();
+      this.#disturbed(undefined);
     }
   }
 }
