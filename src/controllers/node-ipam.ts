@@ -30,13 +30,42 @@ export function allocate(ranges: readonly Cidr[], sizes: NodeMaskSize, used: rea
   return subnets.every((subnet) => subnet !== undefined) ? subnets : undefined;
 }
 
+/** What the nodes that are expected will get: in their order, at every start the same, whoever registers first. */
+export function reserve(names: readonly string[], ranges: readonly Cidr[], sizes: NodeMaskSize): Map<string, Cidr[]> {
+  const reserved = new Map<string, Cidr[]>();
+  for (const name of names) {
+    const subnets = allocate(ranges, sizes, [...reserved.values()].flat());
+    if (subnets !== undefined) reserved.set(name, subnets);
+  }
+  return reserved;
+}
+
+/** The podCIDRs for a node of that name: its reserved ones, else any that nobody has, best those that nobody awaits. */
+export function choose(
+  name: string,
+  reserved: ReadonlyMap<string, readonly Cidr[]>,
+  ranges: readonly Cidr[],
+  sizes: NodeMaskSize,
+  used: readonly Cidr[],
+): readonly Cidr[] | undefined {
+  const own = reserved.get(name);
+  if (own?.every((subnet) => !used.some((other) => cidrsOverlap(subnet, other)))) return own;
+  return allocate(ranges, sizes, [...used, ...[...reserved.values()].flat()]) ?? allocate(ranges, sizes, used);
+}
+
 export function podCidrsOf(node: Node): Cidr[] {
   const { podCIDRs, podCIDR } = node.spec ?? {};
   const texts = podCIDRs ?? (podCIDR === undefined ? [] : [podCIDR]);
   return texts.map(parseCidr).filter((range) => range !== undefined);
 }
 
-export function runNodeIpam(context: ControllerContext, ranges: readonly Cidr[], sizes: NodeMaskSize): Controller {
+export function runNodeIpam(
+  context: ControllerContext,
+  ranges: readonly Cidr[],
+  sizes: NodeMaskSize,
+  expected: readonly string[] = [],
+): Controller {
+  const reserved = reserve(expected, ranges, sizes);
   const cache = context.cache(nodes);
   const recorder = context.recorder('cidrAllocator');
   // What was given out and is not in the cache yet.
@@ -62,7 +91,7 @@ export function runNodeIpam(context: ControllerContext, ranges: readonly Cidr[],
         return;
       }
       const used = [...cache.list().flatMap(podCidrsOf), ...[...given.values()].flat()];
-      const podCIDRs = given.get(key.name) ?? allocate(ranges, sizes, used);
+      const podCIDRs = given.get(key.name) ?? choose(key.name, reserved, ranges, sizes, used);
       if (podCIDRs === undefined) {
         const wanted = ranges.map((range) => `/${sizes[familyOf(range)]} of ${range}`).join(' and ');
         recorder.event(

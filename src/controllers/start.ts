@@ -24,6 +24,8 @@ export interface ControllersOptions {
   readonly clusterCidrs: readonly Cidr[];
   /** The prefix length of a node's share (default /24 and /64). */
   readonly nodeMaskSize?: Partial<NodeMaskSize>;
+  /** Nodes that will register, in the order in which they get their shares of the pod ranges. */
+  readonly expectedNodes?: readonly string[];
   /** The PEM of the authority that pods trust: goes into the ConfigMap kube-root-ca.crt of every namespace. */
   readonly serviceAccountRootCa: string;
   readonly log: Log;
@@ -32,8 +34,9 @@ export interface ControllersOptions {
 /** Starts the controllers; each begins once its caches are filled. */
 export async function startControllers(options: ControllersOptions): Promise<{ stop(): Promise<void> }> {
   const context = createContext(options.client, options.log);
+  const nodeMaskSize = { ...defaultNodeMaskSize, ...options.nodeMaskSize };
   const controllers: Controller[] = [
-    runNodeIpam(context, options.clusterCidrs, { ...defaultNodeMaskSize, ...options.nodeMaskSize }),
+    runNodeIpam(context, options.clusterCidrs, nodeMaskSize, options.expectedNodes),
     runNodeLifecycle(context),
     runPodGc(context),
     runServiceAccounts(context, options.serviceAccountRootCa),

@@ -43,6 +43,7 @@ await runProcess('control-plane', async (log) => {
     startControllers({
       client: clientFor(identity.controllers, 'kube-controller-manager'),
       clusterCidrs: settings.podCidrs,
+      expectedNodes: layout.nodes.map(({ name }) => name),
       serviceAccountRootCa: ca,
       log: log.child({ part: 'controllers' }),
     }),
