@@ -1,6 +1,7 @@
 // Passes bytes between a listening socket and another one, both ways, until both have ended.
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Log } from '../log/log.ts';
 
 /** Where connections go: a Unix socket, or a TCP address. */
 export type Target = { readonly path: string } | { readonly host: string; readonly port: number };
@@ -49,6 +50,13 @@ export function listening(server: Server, at: { path: string } | { host: string;
       resolve();
     });
   });
+}
+
+/** Beside 127.0.0.1, which serves all the same where the host has no IPv6 or another process has the port of ::1. */
+export function listenOnIpv6Too(server: Server, port: number, log: Log): void {
+  listening(server, { host: '::1', port }).catch((error: unknown) =>
+    log.warn({ port, error: String(error) }, 'the port is not forwarded from ::1'),
+  );
 }
 
 /** The port that a listening TCP server has got. */

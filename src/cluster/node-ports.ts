@@ -6,7 +6,7 @@ import { keyOf } from '../k8s/object.ts';
 import type { Service } from '../k8s/types.generated.ts';
 import type { Log } from '../log/log.ts';
 import { type Family, familyOf, type Ip, parseIp } from '../net/address.ts';
-import { dial, joinStreams, listening, portOf } from './byte-relay.ts';
+import { dial, joinStreams, listening, listenOnIpv6Too, portOf } from './byte-relay.ts';
 import { dialLine } from './dial.ts';
 import type { NodeLayout } from './layout.ts';
 import type { NodePortForward } from './supervisor-socket.ts';
@@ -72,7 +72,7 @@ export function forwardNodePorts(
         const entry = open.get(key);
         if (entry?.servers !== servers) return void server.close();
         open.set(key, { ...entry, hostPort });
-        if (second !== undefined) listenOnIpv6(second, hostPort, log);
+        if (second !== undefined) listenOnIpv6Too(second, hostPort, log);
         if (hostPort !== wanted.nodePort) log.warn({ ...wanted, hostPort }, 'the port is taken on the host');
       },
       (error: unknown) => log.error({ ...wanted, error: String(error) }, 'cannot forward a NodePort'),
@@ -106,13 +106,6 @@ export function forwardNodePorts(
       open.clear();
     },
   };
-}
-
-/** A host may be without IPv6, and another process may have the port there: 127.0.0.1 serves all the same. */
-function listenOnIpv6(server: Server, port: number, log: Log): void {
-  listening(server, { host: '::1', port }).catch((error: unknown) =>
-    log.warn({ port, error: String(error) }, 'a NodePort is not forwarded from ::1'),
-  );
 }
 
 /** Listens on that port of the loopback, or on any free one. */

@@ -10,8 +10,9 @@ import { nodes, services } from '../k8s/resources.ts';
 import { netnsPath } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
+import { familyOf } from '../net/address.ts';
 import { adminClient } from './admin-client.ts';
-import { listening, portOf, relayServer } from './byte-relay.ts';
+import { listening, listenOnIpv6Too, portOf, relayServer } from './byte-relay.ts';
 import { joinCgroup } from './cgroups.ts';
 import { pauseImage } from './containerd-config.ts';
 import { dnsImage, ensureDns } from './dns-addon.ts';
@@ -302,6 +303,11 @@ class Supervisor {
     }
     this.#servers.push(server);
     this.#apiPort = portOf(server);
+    if (this.#settings.serviceCidrs.some((range) => familyOf(range) === 'IPv6')) {
+      const second = relayServer({ path: this.#layout.apiSocket });
+      listenOnIpv6Too(second, this.#apiPort, this.#log);
+      this.#servers.push(second);
+    }
     writeWhole(file, String(this.#apiPort));
   }
 

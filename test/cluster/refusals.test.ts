@@ -20,6 +20,21 @@ const refusals: readonly { readonly rule: string; readonly args: readonly string
     args: ['--pod-cidr', '10.244.0.0/23', '--nodes', '3'],
     says: /10\.244\.0\.0\/23 is too small for 3 nodes/,
   },
+  {
+    rule: 'two ranges of one family',
+    args: ['--pod-cidr', '10.244.0.0/16,10.245.0.0/16'],
+    says: /'10\.244\.0\.0\/16,10\.245\.0\.0\/16': both ranges are IPv4/,
+  },
+  {
+    rule: 'pods of both families with Services of one',
+    args: ['--pod-cidr', '10.244.0.0/16,fd00:1::/56', '--service-cidr', '10.96.0.0/16'],
+    says: /is IPv4,IPv6 and --service-cidr 10\.96\.0\.0\/16 is IPv4: both must have the same families/,
+  },
+  {
+    rule: 'an IPv6 range too small for the nodes',
+    args: ['--pod-cidr', 'fd00:1::/63', '--nodes', '3'],
+    says: /fd00:1::\/63 is too small for 3 nodes: each takes a \/64, and it holds 2/,
+  },
   { rule: 'a bad CIDR', args: ['--pod-cidr', '10.244.0.0/40'], says: /'10\.244\.0\.0\/40': not an address range/ },
   { rule: 'an unknown option', args: ['--nodez', '3'], says: /unknown option '--nodez'/ },
   { rule: 'a bad name', args: ['--name', 'No_Name'], says: /cluster name 'No_Name'/ },

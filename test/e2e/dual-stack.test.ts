@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type Family, familyOf, parseIp } from '../../src/net/address.ts';
+import { asIp, type Family, familyOf, parseIp, urlHost } from '../../src/net/address.ts';
 import { dualStackObjects } from './family-objects.ts';
 import {
   askFromNode as askFromNodeOf,
@@ -210,7 +210,7 @@ describe('a cluster with IPv4 and IPv6', { skip: !hasIpv6 && 'this kernel has no
     assert.ok(over6.includes(`Address: ${prefer[1]}`), over6);
   });
 
-  test('a NodePort answers at every address of every node, and at 127.0.0.1 and ::1 of the host', async () => {
+  test('a NodePort answers at every address of every node, and at 127.0.0.1 and ::1 of the host, as the API does', async () => {
     const addresses = (await Promise.all(nodes.map(nodeAddresses))).flat();
     for (const node of nodes)
       for (const [index, { server }] of (
@@ -223,6 +223,9 @@ describe('a cluster with IPv4 and IPv6', { skip: !hasIpv6 && 'this kernel has no
     const status = JSON.parse((await weft('status', '--name', cluster, '-o', 'json')).stdout) as {
       nodePorts: { service: string; hostPort: number }[];
     };
+    const server = new URL(await kubectl('config', 'view', '--minify', '-o', 'jsonpath={.clusters[0].cluster.server}'));
+    for (const host of hostLoopbacks())
+      await kubectl('--server', `https://${urlHost(asIp(host))}:${server.port}`, 'version');
     for (const name of ['default/open', 'default/open6']) {
       const port = status.nodePorts.find((one) => one.service === name)?.hostPort ?? assert.fail(name);
       for (const host of hostLoopbacks()) assert.match(await (await fetch(url(host, port))).text(), /echo-/);
