@@ -15,6 +15,7 @@ const subresources: Readonly<Record<Subresource, { readonly answer?: Api; readon
   finalize: { verbs: ['update'] },
   binding: { answer: { group: '', version: 'v1', kind: 'Binding' }, verbs: ['create'] },
   eviction: { answer: { group: 'policy', version: 'v1', kind: 'Eviction' }, verbs: ['create'] },
+  ephemeralcontainers: { verbs: ['get', 'patch', 'update'] },
   token: { answer: { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }, verbs: ['create'] },
   log: { verbs: ['get'] },
   exec: { answer: { group: '', version: 'v1', kind: 'PodExecOptions' }, verbs: ['create', 'get'] },

@@ -125,11 +125,14 @@ async function answerSubresource(
   const { verb } = call.info;
   switch (`${verb} ${subresource}`) {
     case 'get status':
+    case 'get ephemeralcontainers':
       return readOne(api, kind, call);
     case 'update status':
     case 'update finalize':
+    case 'update ephemeralcontainers':
       return shape(kind, await update(api, kind, call), call.form, call.query);
     case 'patch status':
+    case 'patch ephemeralcontainers':
       return shape(kind, (await patch(api, kind, call)).object, call.form, call.query);
     case 'get scale':
       return shape(kind, getScale(api, kind, call), call.form, call.query, { printer: scalePrinter });

@@ -9,6 +9,7 @@ export type Subresource =
   | 'finalize'
   | 'binding'
   | 'eviction'
+  | 'ephemeralcontainers'
   | 'token'
   | 'log'
   | 'exec'
@@ -103,7 +104,7 @@ const core: readonly Row[] = [
     plural: 'pods',
     short: ['po'],
     all: true,
-    sub: ['status', 'binding', 'eviction', 'log', 'exec', 'attach', 'portforward', 'proxy'],
+    sub: ['status', 'binding', 'eviction', 'ephemeralcontainers', 'log', 'exec', 'attach', 'portforward', 'proxy'],
     generation: true,
   },
   { kind: 'Service', plural: 'services', short: ['svc'], all: true, sub: ['status', 'proxy'] },

@@ -11,7 +11,13 @@ import { gvkOf, type Kind, shelves } from './kinds.ts';
 import { type ApiObject, sameJson } from './object.ts';
 import { applyCrdDefaults, applyDefaults } from './schema/defaults.ts';
 import { type FieldError, invalid } from './schema/errors.ts';
-import { validateCrd, validateCreate, validateStatusUpdate, validateUpdate } from './schema/validate.ts';
+import {
+  validateCrd,
+  validateCreate,
+  validateEphemeralUpdate,
+  validateStatusUpdate,
+  validateUpdate,
+} from './schema/validate.ts';
 
 export const hasStatus = (kind: Kind): boolean => kind.subresources.includes('status');
 
@@ -80,6 +86,12 @@ export function prepareUpdate(api: Api, kind: Kind, object: ApiObject, old: ApiO
   }
   // The scheduler's decision is no change of what is wanted, and touches what users may not.
   if (subresource === 'binding') return;
+  if (subresource === 'ephemeralcontainers') {
+    keepAllBut(object, old, 'ephemeralContainers');
+    applyKindDefaults(kind, object);
+    refuse(kind, object, validateEphemeralUpdate(object, old));
+    return;
+  }
   if (subresource === 'finalize') {
     const { spec } = object;
     object.spec = { ...old.spec, finalizers: spec?.['finalizers'] ?? [] };
@@ -119,6 +131,15 @@ function keepDesired(kind: Kind, object: ApiObject, old: ApiObject): void {
     return;
   }
   object.metadata = { ...metadata, ...keptOnStatus(old) };
+}
+
+/** Takes one field of the spec from the new object, and all else from the old one. */
+function keepAllBut(object: ApiObject, old: ApiObject, field: string): void {
+  const { [field]: _, ...spec } = { ...old.spec };
+  const wanted = object.spec?.[field];
+  object.spec = wanted === undefined ? spec : { ...spec, [field]: wanted };
+  if (old.status === undefined) delete object.status;
+  else object.status = old.status;
 }
 
 function keptOnStatus({ metadata }: ApiObject): Partial<ObjectMeta> {

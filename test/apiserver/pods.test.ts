@@ -56,6 +56,39 @@ test('a pod is bound once', async () => {
   assert.match(String(again.body['message']), /pod bound is already assigned to node "n1"/);
 });
 
+test('ephemeral containers are added to a pod that runs; those that are there stay', async () => {
+  await create('debugged');
+  const path = `${pods}/debugged/ephemeralcontainers`;
+  const patch = (containers: object[], type = 'strategic-merge'): Promise<Answer> =>
+    lab.send('PATCH', path, {
+      body: { spec: { ephemeralContainers: containers } },
+      headers: { 'content-type': `application/${type}-patch+json` },
+    });
+  const added = await patch([{ name: 'debugger', image: 'tools', targetContainerName: 'c' }]);
+  assert.equal(added.code, 200, added.text);
+  const [container] = Object(added.body['spec']).ephemeralContainers;
+  assert.equal(container.terminationMessagePolicy, 'File');
+  assert.equal((await patch([{ name: 'second', image: 'tools' }])).code, 200);
+  const pod = await lab.send('GET', path);
+  assert.deepEqual(
+    Object(pod.body['spec'])
+      .ephemeralContainers.map(({ name }: { name: string }) => name)
+      .sort(),
+    ['debugger', 'second'],
+  );
+  for (const [containers, reason] of [
+    [[], /existing ephemeral containers "debugger" may not be removed/],
+    [[{ name: 'debugger', image: 'other' }], /existing ephemeral containers "debugger" may not be changed/],
+  ] as const)
+    assert.match(String((await patch([...containers], 'merge')).body['message']), reason);
+  for (const [wrong, reason] of [
+    [{ name: 'c', image: 'i' }, /Duplicate value: "c"/],
+    [{ name: 'x', image: 'i', targetContainerName: 'none' }, /targetContainerName: Not found: "none"/],
+    [{ name: 'x', image: 'i', ports: [{ containerPort: 80 }] }, /ports: Forbidden: cannot be set for an Ephemeral/],
+  ] as const)
+    assert.match(String((await patch([wrong])).body['message']), reason);
+});
+
 test('a pod on no node is deleted at once, one on a node by its kubelet with grace 0', async () => {
   await create('nowhere');
   await lab.send('DELETE', `${pods}/nowhere`);

@@ -178,6 +178,7 @@ describe('workloads', () => {
     ]);
     assert.deepEqual(faults('apps/v1/Deployment', workload({ selector: undefined })), [
       'spec.selector: Required value',
+      'spec.template.metadata.labels: Invalid value: {"app":"a"}: `selector` does not match template `labels`',
     ]);
     const moved = workload({
       selector: other,
@@ -195,7 +196,7 @@ describe('workloads', () => {
     ]);
     const job = { metadata: { ...meta, uid: 'u' }, spec: { template: { spec: { containers: [container] } } } };
     assert.deepEqual(faults('batch/v1/Job', job), [
-      'spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "OnFailure", "Never"',
+      'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"',
     ]);
   });
 

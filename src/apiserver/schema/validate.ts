@@ -4,6 +4,7 @@ import type { Fields, KindSchema } from './types.ts';
 import * as core from './validate/core.ts';
 import { validateDefinition, validateDefinitionUpdate } from './validate/definition.ts';
 import * as endpoints from './validate/endpoints.ts';
+import { validateEphemeralContainers } from './validate/ephemeral.ts';
 import { validateJob, validateJobUpdate } from './validate/job.ts';
 import { validateValue } from './validate/json-schema.ts';
 import { validateMeta } from './validate/meta.ts';
@@ -95,6 +96,13 @@ export function validateUpdate(gvk: string, object: Fields, old: Fields): FieldE
 export function validateStatusUpdate(gvk: string, object: Fields, _old: Fields): FieldError[] {
   const report = new Report();
   validateMeta(report, gvk, object);
+  return report.errors;
+}
+
+/** What is wrong with the ephemeral containers of a pod in view of those that it had. */
+export function validateEphemeralUpdate(pod: Fields, old: Fields): FieldError[] {
+  const report = new Report();
+  validateEphemeralContainers(report, pod, old);
   return report.errors;
 }
 

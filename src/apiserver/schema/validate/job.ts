@@ -29,7 +29,11 @@ export function validateJob(report: Report, job: Fields): void {
     report.required('spec.selector');
   }
   validatePodTemplate(report, 'spec.template', template);
-  report.oneOf('spec.template.spec.restartPolicy', at(template, 'spec').restartPolicy, ['OnFailure', 'Never']);
+  const { restartPolicy } = at(template, 'spec');
+  // Always is the default of pods: whoever sees it here has most likely left the field out.
+  if (restartPolicy === 'Always')
+    report.required('spec.template.spec.restartPolicy', 'valid values: "OnFailure", "Never"');
+  else report.oneOf('spec.template.spec.restartPolicy', restartPolicy, ['OnFailure', 'Never']);
 }
 
 const fixed = ['selector', 'completionMode', 'podFailurePolicy', 'successPolicy', 'backoffLimitPerIndex', 'managedBy'];

@@ -74,6 +74,9 @@ function validateSelected(report: Report, spec: Fields, kind: string): void {
   const template = at(spec, 'template');
   if (!isFields(selector)) {
     report.required('spec.selector');
+    // No selector selects nothing: upstream says this too, and names the labels that are there to be selected.
+    const labels = at(template, 'metadata', 'labels');
+    report.invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`');
   } else {
     validateLabelSelector(report, 'spec.selector', selector);
     const labels = at(template, 'metadata', 'labels');
