@@ -62,6 +62,7 @@ export class BgpSettingsError extends Error {
 export function readBgpSettings(document: unknown): BgpSettings {
   if (document === null || document === undefined) return defaultBgpSettings;
   const read = new Reader();
+  const places = new Map<BgpPeer, string>();
   const top = read.fields(document, '', ['asNumber', 'holdTime', 'restartTime', 'routeReflectors', 'peers']);
   const settings: BgpSettings = {
     asNumber: read.whole(top.asNumber, 'asNumber', 1, largestAs, defaultBgpSettings.asNumber),
@@ -76,9 +77,13 @@ export function readBgpSettings(document: unknown): BgpSettings {
       if (selector === undefined) read.wrong(`${where}.nodeSelector`, nodeSelector, 'is required');
       return id === undefined || selector === undefined ? [] : [{ clusterId: id, nodeSelector: selector }];
     }),
-    peers: read.list(top.peers, 'peers').flatMap((entry, index) => readPeer(read, entry, `peers[${index}]`)),
+    peers: read.list(top.peers, 'peers').flatMap((entry, index) => {
+      const peer = readPeer(read, entry, `peers[${index}]`);
+      if (peer !== undefined) places.set(peer, `peers[${index}]`);
+      return peer ?? [];
+    }),
   };
-  for (const field of ['name', 'address'] as const) refuseTwice(read, settings.peers, field);
+  for (const field of ['name', 'address'] as const) refuseTwice(read, places, field);
   if (read.problems.length > 0) throw new BgpSettingsError(read.problems.join('\n'));
   return settings;
 }
@@ -90,7 +95,7 @@ const peerFields = [
   ...['advertise', 'accept', 'multihop', 'passwordKey'],
 ] as const;
 
-function readPeer(read: Reader, entry: unknown, where: string): BgpPeer[] {
+function readPeer(read: Reader, entry: unknown, where: string): BgpPeer | undefined {
   const given = read.fields(entry, where, peerFields);
   const name = read.text(
     given.name,
@@ -114,27 +119,26 @@ function readPeer(read: Reader, entry: unknown, where: string): BgpPeer[] {
     if (range === undefined) read.wrong(`${where}.accept[${index}]`, text, 'must be a range such as 10.0.0.0/8');
     return range ?? [];
   });
-  if (name === undefined || address === undefined) return [];
-  return [
-    {
-      name,
-      address,
-      asNumber,
-      advertise: advertise === 'cluster' ? 'cluster' : 'own',
-      accept,
-      ...(nodeSelector !== undefined && { nodeSelector }),
-      ...(multihop !== undefined && { multihop }),
-      ...(passwordKey !== undefined && { passwordKey }),
-    },
-  ];
+  if (name === undefined || address === undefined) return undefined;
+  return {
+    name,
+    address,
+    asNumber,
+    advertise: advertise === 'cluster' ? 'cluster' : 'own',
+    accept,
+    ...(nodeSelector !== undefined && { nodeSelector }),
+    ...(multihop !== undefined && { multihop }),
+    ...(passwordKey !== undefined && { passwordKey }),
+  };
 }
 
-function refuseTwice(read: Reader, peers: readonly BgpPeer[], field: 'name' | 'address'): void {
+/** `places` tells where each peer stands: peers that could not be read are not among them. */
+function refuseTwice(read: Reader, places: ReadonlyMap<BgpPeer, string>, field: 'name' | 'address'): void {
   const seen = new Map<string, string>();
-  for (const [index, peer] of peers.entries()) {
+  for (const [peer, where] of places) {
     const before = seen.get(peer[field]);
-    if (before !== undefined) read.wrong(`peers[${index}].${field}`, peer[field], `is that of ${before} already`);
-    seen.set(peer[field], `peers[${index}]`);
+    if (before !== undefined) read.wrong(`${where}.${field}`, peer[field], `is that of ${before} already`);
+    else seen.set(peer[field], where);
   }
 }
 
