@@ -2,6 +2,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Container, HTTPGetAction, IntOrString } from '../../k8s/types.generated.ts';
+import { refusal } from './refusal.ts';
 
 export interface HttpTarget {
   readonly url: URL;
@@ -71,7 +72,8 @@ function requestOnce(
     );
     const fail = (error: Error): void => {
       clearTimeout(timer);
-      reject(new Error(`${text}: ${error.message}`));
+      const port = url.port || (url.protocol === 'https:' ? 443 : 80);
+      reject(new Error(`${text}: ${refusal(url.hostname, port, error)}`));
     };
     request.on('error', fail);
     request.on('response', (response) => {

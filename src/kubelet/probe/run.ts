@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { Container, Probe } from '../../k8s/types.generated.ts';
 import type { Call } from '../cri/client.ts';
 import { httpGet, httpTarget, portOf } from './http.ts';
+import { refusal } from './refusal.ts';
 
 export interface ProbeOutcome {
   readonly success: boolean;
@@ -73,8 +74,7 @@ function runTcp(host: string, port: number, timeoutMs: number): Promise<ProbeOut
     socket.setTimeout(timeoutMs, () => finish({ success: false, output: `${text}: i/o timeout` }));
     socket.on('connect', () => finish({ success: true, output: '' }));
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      const reason = error.code === 'ECONNREFUSED' ? 'connect: connection refused' : error.message;
-      finish({ success: false, output: `${text}: ${reason}` });
+      finish({ success: false, output: refusal(host, port, error) });
     });
   });
 }

@@ -72,19 +72,14 @@ export function validateStatefulSet(report: Report, set: Fields): void {
 function validateSelected(report: Report, spec: Fields, kind: string): void {
   const { selector } = spec;
   const template = at(spec, 'template');
-  if (!isFields(selector)) {
-    report.required('spec.selector');
-    // No selector selects nothing: upstream says this too, and names the labels that are there to be selected.
-    const labels = at(template, 'metadata', 'labels');
+  const labels = at(template, 'metadata', 'labels');
+  if (isFields(selector)) validateLabelSelector(report, 'spec.selector', selector);
+  else report.required('spec.selector');
+  if (isFields(selector) && isEmptySelector(selector))
+    report.invalid('spec.selector', selector, `empty selector is invalid for ${kind}`);
+  // No selector at all selects nothing, so that upstream says this too.
+  else if (!isFields(selector) || !selects(selector, labels))
     report.invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`');
-  } else {
-    validateLabelSelector(report, 'spec.selector', selector);
-    const labels = at(template, 'metadata', 'labels');
-    if (isEmptySelector(selector)) report.invalid('spec.selector', selector, `empty selector is invalid for ${kind}`);
-    else if (!selects(selector, labels)) {
-      report.invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`');
-    }
-  }
   validatePodTemplate(report, 'spec.template', template);
   const podSpec = at(template, 'spec');
   report.oneOf('spec.template.spec.restartPolicy', podSpec.restartPolicy, ['Always']);
