@@ -76,6 +76,7 @@ test('ephemeral containers are added to a pod that runs; those that are there st
       .sort(),
     ['debugger', 'second'],
   );
+  assert.equal((await lab.send('GET', `${pods}/debugged/log?container=second`)).code, 200);
   for (const [containers, reason] of [
     [[], /existing ephemeral containers "debugger" may not be removed/],
     [[{ name: 'debugger', image: 'other' }], /existing ephemeral containers "debugger" may not be changed/],

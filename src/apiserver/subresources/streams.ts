@@ -39,7 +39,8 @@ function kubeletOf(api: Api, nodeName: string, path: string): Target {
 /** The container that is meant: the named one, the annotated default, or the only one. */
 function containerOf(pod: Pod, wanted: string | null): string {
   const { name = '' } = pod.metadata;
-  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((one) => one.name);
+  const { containers: main, initContainers = [], ephemeralContainers = [] } = pod.spec;
+  const containers = [...main, ...initContainers, ...ephemeralContainers].map((one) => one.name);
   if (wanted) {
     if (!containers.includes(wanted)) throw badRequest(`container ${wanted} is not valid for pod ${name}`);
     return wanted;

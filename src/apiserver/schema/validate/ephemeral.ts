@@ -21,7 +21,7 @@ export function validateEphemeralContainers(report: Report, pod: Fields, old: Fi
   }
   const targets = new Set(objects(spec, 'containers').map((container) => text(container, 'name')));
   const names = new Set([...targets, ...objects(spec, 'initContainers').map((container) => text(container, 'name'))]);
-  now.forEach((container, index) => validateOne(report, `${path}[${index}]`, container, names, targets));
+  for (const [index, container] of now.entries()) validateOne(report, `${path}[${index}]`, container, names, targets);
 }
 
 function validateOne(
