@@ -49,3 +49,9 @@ test('the table goes when the last Ready node sends another way', () => {
   };
   assert.deepEqual([count('router'), count('host-gw'), count('router', false)], [1, 0, 0]);
 });
+
+test('with bgp the router has the table where it stands between subnets', () => {
+  const count = (own: readonly string[]) => decideRouterTable(inputOf([b], { fabric: 'bgp' }, own, '')).routes.length;
+  assert.equal(count(['172.18.0.1/16', '172.19.0.1/16', 'fd18::1/64']), 1);
+  assert.equal(count(['172.19.0.1/16', 'fd18::1/64']), 0);
+});

@@ -4,7 +4,7 @@ import { asCidr, type Family, familyOf } from '../net/address.ts';
 import { decideHostGateway } from './host-gateway.ts';
 import type { FabricInput } from './kinds.ts';
 import { emptyPlan, type FabricPlan, type FabricProblem, type FabricRoute } from './plan.ts';
-import { isOnLink } from './underlay.ts';
+import { isOnLink, type Underlay } from './underlay.ts';
 
 const owner = `ConfigMap ${networkConfigKey.namespace}/${networkConfigKey.name}`;
 /** A machine's own default route (metric 0, or what DHCP gave) comes before the fabric's. */
@@ -30,10 +30,15 @@ const everything = (family: Family) => asCidr(family === 'IPv4' ? '0.0.0.0/0' : 
 
 /**
  * The table of the router: the routes to all nodes while the fabric is `router`, and for as long after it as a Ready
- * node still sends that way.
+ * node still sends that way. With `bgp` the nodes find the way to one another through it where they are on different
+ * subnets, and it has the table then too (it does not speak BGP itself).
  */
 export function decideRouterTable(input: FabricInput): FabricPlan {
-  const needed =
-    input.config.fabric === 'router' || input.peers.others.some(({ ready, inPlace }) => ready && inPlace === 'router');
-  return needed ? decideHostGateway(input) : { ...emptyPlan, problems: input.peers.problems };
+  const { config, peers, underlay } = input;
+  const isBetween = familiesOf(underlay).size < underlay.addresses.length;
+  const relies = (kind: string | undefined): boolean => kind === 'router' || (kind === 'bgp' && isBetween);
+  const needed = relies(config.fabric) || peers.others.some(({ ready, inPlace }) => ready && relies(inPlace));
+  return needed ? decideHostGateway(input) : { ...emptyPlan, problems: peers.problems };
 }
+
+const familiesOf = ({ addresses }: Underlay): Set<Family> => new Set(addresses.map(({ address }) => familyOf(address)));
