@@ -25,7 +25,7 @@ export type Choice =
 
 /** One (address, protocol, port) that the proxy serves on this node. */
 export interface Frontend {
-  readonly kind: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
+  readonly kind: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP';
   readonly address: Ip;
   readonly protocol: Protocol;
   readonly port: Port;

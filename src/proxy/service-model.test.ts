@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import type { EndpointSlice, Service, ServiceSpec } from '../k8s/types.generated.ts';
 import { asIp } from '../net/address.ts';
 import type { Choice } from './frontend.ts';
-import { hostPortFrontends } from './host-ports.ts';
 import { serviceFrontends } from './service-model.ts';
 
 const node = { name: 'here', addresses: [asIp('172.18.0.2')] };
@@ -131,24 +130,4 @@ test('where a load balancer lets a node in, it lets it in under its own address 
     ).find(({ kind }) => kind === 'LoadBalancer')?.sources;
   assert.deepEqual(of('172.18.0.0/16'), ['172.18.0.0/16', '192.0.2.1/32']);
   assert.deepEqual(of('198.51.100.0/24'), ['198.51.100.0/24']);
-});
-
-test('a host port is open on its address alone, and not for a pod that has ended', () => {
-  const pod = (phase: string, hostIP?: string) => ({
-    apiVersion: 'v1' as const,
-    kind: 'Pod' as const,
-    metadata: { name: 'p', namespace: 'default' },
-    spec: {
-      containers: [
-        { name: 'c', ports: [{ containerPort: 80, hostPort: 8080, ...(hostIP === undefined ? {} : { hostIP }) }] },
-      ],
-    },
-    status: { phase, podIP: '10.244.1.2' },
-  });
-  const open = (object: ReturnType<typeof pod>) =>
-    hostPortFrontends(object, node).map(({ address, port }) => `${address}:${port}`);
-  assert.deepEqual(open(pod('Running')), ['172.18.0.2:8080']);
-  assert.deepEqual(open(pod('Running', '0.0.0.0')), ['172.18.0.2:8080']);
-  assert.deepEqual(open(pod('Running', '127.0.0.1')), []);
-  assert.deepEqual(open(pod('Succeeded')), []);
 });

@@ -1,15 +1,14 @@
-// The service proxy of a node: watches Services, EndpointSlices and this node's pods; keeps the nftables tables true.
+// The service proxy of a node: watches Services and EndpointSlices; keeps the nftables tables true.
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Cache, Client } from '../k8s/client.ts';
 import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
-import { endpointSlices, pods, services } from '../k8s/resources.ts';
+import { endpointSlices, services } from '../k8s/resources.ts';
 import type { EndpointSlice, Service } from '../k8s/types.generated.ts';
 import { monitorNftables } from '../linux/nft-monitor.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr, Ip } from '../net/address.ts';
 import type { Frontend, ProxyNode } from './frontend.ts';
-import { hostPortFrontends } from './host-ports.ts';
 import { ProxyTables } from './proxy-tables.ts';
 import { clusterAddresses, serviceFrontends } from './service-model.ts';
 import { keepServiceRoutes } from './service-route.ts';
@@ -17,7 +16,7 @@ import { keepServiceRoutes } from './service-route.ts';
 export interface ProxyOptions {
   readonly client: Client;
   readonly nodeName: string;
-  /** The addresses that NodePorts and host ports are open on. */
+  /** The addresses that NodePorts are open on. */
   readonly nodeAddresses: readonly Ip[];
   /** The ranges of the pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
@@ -43,7 +42,6 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   const tables = new ProxyTables(options.nft ?? (await openNft()), options, log);
   const serviceCache = client.cache(services);
   const sliceCache = client.cache(endpointSlices);
-  const podCache = client.cache(pods, { fieldSelector: `spec.nodeName=${nodeName}` });
   const slices = new Map<string, Map<string, Stored<EndpointSlice>>>();
 
   const updateService = (key: string): void => {
@@ -59,12 +57,8 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       for (const key of indexSlice(slices, change.type === 'deleted' ? undefined : change.object, old ?? change.object))
         updateService(key);
     }),
-    podCache.subscribe(({ type, object }) => {
-      const frontends = type === 'deleted' ? [] : hostPortFrontends(object, node);
-      tables.set(`pod ${keyOf(object)}`, () => ({ frontends, clusterIps: [] }));
-    }),
   ];
-  const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [serviceCache, sliceCache, podCache];
+  const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [serviceCache, sliceCache];
   await Promise.all(caches.map((cache) => cache.synced));
   await tables.start();
   ends.push(monitorNftables((written) => tables.disturbed(written)));

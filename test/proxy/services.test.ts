@@ -139,21 +139,6 @@ describe('Services', { timeout: 60_000 }, () => {
     await proxy.delete(slice('balanced', []), service('balanced', spec));
   });
 
-  test('a host port of a pod answers on the node, with the client address as it was', async () => {
-    const pod: Pod = {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name: 'a', namespace: 'default' },
-      spec: { nodeName: 'node', containers: [{ name: 'web', ports: [{ containerPort: 8080, hostPort: 8088 }] }] },
-      status: { phase: 'Running', podIP: '10.244.1.2', podIPs: [{ ip: '10.244.1.2' }] },
-    };
-    await proxy.put(pod);
-    assert.equal(await ask('outside', 'tcp', '172.18.0.2', 8088), 'a 172.18.0.9');
-    assert.match(await ask('a', 'tcp', '172.18.0.2', 8088), /^a /);
-    await proxy.delete(pod);
-    assert.equal(await ask('outside', 'tcp', '172.18.0.2', 8088), 'refused');
-  });
-
   test('a UDP client is moved when its endpoint goes', async () => {
     const udp = service('udp', { clusterIP: '10.96.0.8', ports: [{ name: 'udp', port: 80, protocol: 'UDP' }] });
     await proxy.put(udp, slice('udp', [a], dnsPorts));

@@ -43,7 +43,8 @@ export const podCgroup = (cgroupRoot: string, uid: string): string => `${cgroupR
 
 function portMappings(pod: Pod): Request<'PortMapping'>[] {
   if (pod.spec.hostNetwork === true) return [];
-  return pod.spec.containers.flatMap(({ ports = [] }) =>
+  const sidecars = (pod.spec.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  return [...sidecars, ...pod.spec.containers].flatMap(({ ports = [] }) =>
     ports
       .filter(({ hostPort }) => hostPort !== undefined && hostPort > 0)
       .map(({ containerPort, hostPort, hostIP, protocol }) => ({
