@@ -1,6 +1,7 @@
 // The life of pods on a real containerd: order, probes, crashes, ends, restarts of the kubelet and of containerd. Run by
 // kubelet.test.ts.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pods } from '../../src/k8s/resources.ts';
@@ -123,7 +124,6 @@ test('preStop runs before SIGTERM, within the grace period', async () => {
   await podWhen(machine.client, 'stopping', isReady);
   await machine.client.delete(pods, { namespace: 'default', name: 'stopping' });
   await podGone(machine.client, 'stopping');
-  const { readFile } = await import('node:fs/promises');
   assert.equal(await readFile(`${marker}/order`, 'utf8'), 'hook\nterm\n');
 });
 
@@ -174,6 +174,28 @@ test('containerd killed again and again while a pod is made: the pod comes witho
       [],
     );
   }
+});
+
+test('the death of the process that watches over a pod restarts the pod, and no old process stays', async () => {
+  await machine.client.create(pods, podNamed('watched', { containers: [shell('main', 'exec sleep 4711')] }));
+  const before = await podWhen(machine.client, 'watched', isReady);
+  const id = before.status?.containerStatuses?.[0]?.containerID?.replace('containerd://', '') ?? '';
+  const line =
+    machine
+      .ctr('tasks', 'list')
+      .split('\n')
+      .find((text) => text.startsWith(id)) ?? '';
+  const [, pid = ''] = line.split(/\s+/);
+  const [, shim = ''] = /^PPid:\s+(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? [];
+  process.kill(Number(shim), 'SIGKILL');
+  await podWhen(
+    machine.client,
+    'watched',
+    (pod) => isReady(pod) && pod.status?.containerStatuses?.[0]?.restartCount === 1,
+  );
+  // Nobody collects orphans in these namespaces: a dead one may still have its entry.
+  const old = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State:\tX');
+  assert.match(old, /^State:\t[XZ]/m);
 });
 
 test('a sandbox that dies is replaced, with a new address, and init containers run again', async () => {

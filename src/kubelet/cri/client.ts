@@ -31,12 +31,17 @@ function grpcCodeName(code: number): string {
     .join('');
 }
 
+/** The runtime does not answer now: it is away, or it has just started (containerd says so without a code for it). */
 export const isUnavailable = (error: unknown): boolean =>
   error instanceof RuntimeError &&
-  (error.code === grpc.status.UNAVAILABLE || error.code === grpc.status.DEADLINE_EXCEEDED);
+  (error.code === grpc.status.UNAVAILABLE ||
+    error.code === grpc.status.DEADLINE_EXCEEDED ||
+    error.message.endsWith('server is not initialized yet'));
 /** The runtime itself was not reached; with {@link isUnavailable} alone it may be a registry behind it. */
 export const isConnectionLost = (error: unknown): boolean =>
-  isUnavailable(error) && error instanceof RuntimeError && /Connection dropped|No connection/.test(error.message);
+  isUnavailable(error) &&
+  error instanceof RuntimeError &&
+  /Connection dropped|No connection|server is not initialized/.test(error.message);
 export const isMissing = (error: unknown): boolean =>
   error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
 

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isConnectionLost, isReserved, isUnavailable, RuntimeError } from './client.ts';
+
+const unknown = 2;
+const unavailable = 14;
+
+test('a runtime that is away or has just started is told from one that refuses', () => {
+  for (const [code, text] of [
+    [unavailable, 'Connection dropped'],
+    [unavailable, 'No connection established. Last error: connect ECONNREFUSED'],
+    [unknown, 'server is not initialized yet'],
+  ] as const) {
+    assert.ok(isUnavailable(new RuntimeError('ListContainers', code, text)), text);
+    assert.ok(isConnectionLost(new RuntimeError('ListContainers', code, text)), text);
+  }
+  const refused = new RuntimeError('PullImage', unknown, 'failed to pull: not found');
+  assert.ok(!isUnavailable(refused) && !isConnectionLost(refused));
+  assert.ok(!isConnectionLost(new RuntimeError('PullImage', unavailable, 'the registry is closed')));
+});
+
+test('a name that an unanswered call holds is no fault of the container', () => {
+  const text = 'failed to reserve container name "a_b_c_d_0": name "a_b_c_d_0" is reserved for "0f"';
+  assert.ok(isReserved(new RuntimeError('CreateContainer', unknown, text)));
+  assert.ok(!isReserved(new RuntimeError('CreateContainer', unknown, 'no such image')));
+});
