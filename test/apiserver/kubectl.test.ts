@@ -82,6 +82,10 @@ test('server-side apply owns fields and says who is in the way', options, async 
   assert.match(error, /Apply failed with 1 conflict: conflict with "other" using v1: \.data\.a/);
 });
 
+test('explain tells what a field means', options, async () => {
+  assert.match(await run('explain', 'pod.spec'), /Specification of the desired behavior of the pod[^]*nodeName/);
+});
+
 test('a custom resource is applied again with another state', options, async () => {
   await run(
     'apply',
