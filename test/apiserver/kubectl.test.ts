@@ -114,7 +114,9 @@ spec:
   assert.equal(await run('get', 'door', 'front', '-o', 'jsonpath={.spec.locks}'), '["b","c"]');
 });
 
-test('pruning goes through kinds that nobody can create', options, async () => {
+// Before 1.21 pruning asked for versions that no server since Kubernetes 1.25 has.
+const pruning = { skip: options.skip || (kubectlMinor < 21 && 'this kubectl prunes by versions of long ago') };
+test('pruning goes through kinds that nobody can create', pruning, async () => {
   const map = (name: string): string =>
     lab.write('pruned.yml', `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, labels: {set: p}}\n`);
   await run('apply', '-f', map('first'), '--prune', '-l', 'set=p');
@@ -189,5 +191,7 @@ test('wait and watch end when what they wait for has come', options, async () =>
     assert.equal((await seen).code, 0);
   }
   await run('delete', 'pod', 'waiter');
-  assert.equal((await waiting).code, 0);
+  // An old kubectl complains where the pod is gone before it has looked for the first time.
+  const { code, err } = await waiting;
+  assert.ok(code === 0 || (kubectlMinor < 21 && err.includes('NotFound')), err);
 });
