@@ -2,7 +2,7 @@
 import { startCniDaemon } from '../../src/cni/daemon.ts';
 import { startFabric } from '../../src/fabric/start.ts';
 import type { Stored } from '../../src/k8s/object.ts';
-import type { Node } from '../../src/k8s/types.generated.ts';
+import type { ConfigMap, Node } from '../../src/k8s/types.generated.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr } from '../../src/net/address.ts';
 import { staticClient } from './static-client.ts';
@@ -12,16 +12,29 @@ export interface AgentSettings {
   /** All folders of the node are made under this one. */
   readonly root: string;
   readonly nodes: readonly Stored<Node>[];
+  /** The settings of the network; without them, those are in force that go without saying. */
+  readonly config?: Stored<ConfigMap>;
   readonly clusterCidrs: readonly string[];
   /** How long freed addresses rest, in ms. */
   readonly restMs?: number;
   readonly sweep?: { firstMs: number; everyMs: number };
 }
 
+/** What its parent tells it. */
+export type AgentMessage = { readonly nodes: readonly Stored<Node>[] } | { readonly config: Stored<ConfigMap> };
+
+/** What it tells its parent, besides 'ready': a merge patch. */
+export interface AgentPatch {
+  readonly plural: string;
+  readonly name: string;
+  readonly body: object;
+}
+
 const settings: AgentSettings = JSON.parse(process.argv[2] ?? '{}');
 const { nodeName, root, nodes, sweep, restMs } = settings;
 const clusterCidrs = settings.clusterCidrs.map(asCidr);
-const client = staticClient(nodes);
+const client = staticClient(nodes, (plural, name, body) => process.send?.({ plural, name, body }));
+if (settings.config !== undefined) client.setConfig(settings.config);
 await startCniDaemon({
   client,
   nodeName,
@@ -35,6 +48,9 @@ await startCniDaemon({
   ...(restMs === undefined ? {} : { restMs }),
 });
 await startFabric({ client, nodeName, clusterCidrs, log: createLog('fabric') });
-process.on('message', (all: readonly Stored<Node>[]) => client.setNodes(all));
+process.on('message', (told: AgentMessage) => {
+  if ('nodes' in told) client.setNodes(told.nodes);
+  else client.setConfig(told.config);
+});
 process.on('disconnect', () => process.exit());
 process.send?.('ready');

@@ -22,10 +22,11 @@ while (my @ready = $select->can_read) {
 
 const clientSource = `
 use IO::Socket::IP;
-my ($proto, $host) = @ARGV;
-my $socket = IO::Socket::IP->new(PeerHost => $host, PeerPort => 7777, Proto => $proto, Timeout => 2) or die "$host: $@\\n";
-$SIG{ALRM} = sub { die "$host: no answer\\n" }; alarm 2;
-if ($proto eq 'udp') { $socket->send('x' x 1000); $socket->recv(my $answer, 200); print $answer; }
+my ($proto, $host, $port, $source) = @ARGV;
+my @source = $source eq '' ? () : (LocalHost => $source);
+my $socket = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => 1, @source) or die "$host: $@\\n";
+$SIG{ALRM} = sub { die "$host: no answer\\n" }; alarm 1;
+if ($proto eq 'udp') { $socket->send('x' x 1000); defined $socket->recv(my $answer, 200) or die "$host: $!\n"; print $answer; }
 else { local $/; print scalar <$socket>; }`;
 
 export class EchoServer implements Disposable {
@@ -50,10 +51,13 @@ export class EchoServer implements Disposable {
   }
 }
 
-/** Under which address the server at `host` sees a client in the namespace; throws when there is no answer. */
-export function seenAs(netns: string, host: string, protocol: 'tcp' | 'udp' = 'tcp'): string {
+/**
+ * Under which address the server at `host` sees a client in the namespace (which sends from `source` where that is
+ * given); throws when there is no answer.
+ */
+export function seenAs(netns: string, host: string, protocol: 'tcp' | 'udp' = 'tcp', port = 7777, source = ''): string {
   const result = inNetns(netnsPath(netns), () =>
-    spawnSync('perl', ['-e', clientSource, protocol, host], { encoding: 'utf8' }),
+    spawnSync('perl', ['-e', clientSource, protocol, host, String(port), source], { encoding: 'utf8' }),
   );
   if (result.status !== 0) throw new Error(`from ${netns}: ${result.stderr.trim()}`);
   return result.stdout;

@@ -1,16 +1,16 @@
 // A small network of namespaces for tests: nodes with the agent in them, joined by an underlay; pods; calls of the plugin.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stored } from '../../src/k8s/object.ts';
-import type { Node } from '../../src/k8s/types.generated.ts';
+import type { ConfigMap, Node } from '../../src/k8s/types.generated.ts';
 import { replaceAddress } from '../../src/linux/addresses.ts';
 import { changeLink, createBridge, createVeth, findLink } from '../../src/linux/links.ts';
 import { Netlink } from '../../src/linux/netlink.ts';
-import { createNamedNetns, deleteNamedNetns, inNetns, netnsPath } from '../../src/linux/netns.ts';
+import { createNamedNetns, deleteNamedNetns, inNetns, netnsPath, sysctl } from '../../src/linux/netns.ts';
 import { asIp } from '../../src/net/address.ts';
-import type { AgentSettings } from './agent.ts';
+import type { AgentMessage, AgentPatch, AgentSettings } from './agent.ts';
 import { node } from './static-client.ts';
 
 const projectNode = join(import.meta.dirname, '../../scripts/node');
@@ -31,10 +31,25 @@ export interface LabNode {
 /** Names of this run: unique, and short enough for interfaces. */
 const run = `wt-${process.pid.toString(36)}${Math.floor(Math.random() * 1296).toString(36)}`;
 
+/** How many namespaces this process has made. */
+let namespaces = 0;
+
+/** A merge patch of annotations. */
+interface Patched {
+  readonly metadata?: { readonly annotations?: Readonly<Record<string, string | null>> };
+}
+
+function isPatch(message: unknown): message is AgentPatch {
+  return typeof message === 'object' && message !== null && 'plural' in message;
+}
+
 export class Lab implements AsyncDisposable {
   readonly nodes: LabNode[] = [];
   readonly #agents = new Map<string, ChildProcess>();
   readonly #namespaces: string[] = [];
+  readonly #annotations = new Map<string, Record<string, string>>();
+  #objects: readonly Stored<Node>[] | undefined;
+  #config: Stored<ConfigMap> | undefined;
   readonly #root = mkdtempSync('/tmp/wt-cni-');
   readonly #underlay: string;
   readonly #options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>;
@@ -42,33 +57,22 @@ export class Lab implements AsyncDisposable {
   constructor(options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>) {
     this.#options = options;
     this.#underlay = this.#namespace('u');
-    using nl = Netlink.open(netnsPath(this.#underlay));
-    createBridge(nl, { name: 'lan', up: true });
   }
 
   #namespace(suffix: string): string {
-    const name = `${run}-${this.#namespaces.length}${suffix}`;
+    const name = `${run}-${namespaces++}${suffix}`;
     createNamedNetns(name);
     this.#namespaces.push(name);
     return name;
   }
 
   /** A node with an address in the underlay for each family; its agent is not started yet. */
-  addNode(podCIDRs: readonly string[], options: { mtu?: number } = {}): LabNode {
+  addNode(podCIDRs: readonly string[], options: { mtu?: number; segment?: number } = {}): LabNode {
     const number = this.nodes.length + 2;
     const netns = this.#namespace('n');
-    const addresses = [`172.18.0.${number}`, `fd18::${number}`];
-    using underlay = Netlink.open(netnsPath(this.#underlay));
-    const lan = findLink(underlay, 'lan')?.index ?? 0;
-    const fd = openSync(netnsPath(netns), 'r');
-    const mtu = options.mtu ?? 1500;
-    createVeth(underlay, { name: `n${number}`, master: lan, up: true, mtu }, { name: 'eth0', netns: fd, mtu });
-    using nl = Netlink.open(fd);
-    const link = findLink(nl, 'eth0')?.index ?? 0;
-    changeLink(nl, 1, { up: true });
-    changeLink(nl, link, { up: true });
-    replaceAddress(nl, { link, address: asIp(addresses[0] ?? ''), prefix: 16 });
-    replaceAddress(nl, { link, address: asIp(addresses[1] ?? ''), prefix: 64 });
+    const { mtu = 1500, segment = 0 } = options;
+    const addresses = [`172.${18 + segment}.0.${number}`, `fd${18 + segment}::${number}`];
+    this.#plugIn(netns, 'eth0', `n${number}`, segment, addresses, mtu);
     const made = {
       name: netns,
       netns,
@@ -80,6 +84,51 @@ export class Lab implements AsyncDisposable {
     return made;
   }
 
+  #plugIn(netns: string, name: string, port: string, segment: number, addresses: readonly string[], mtu: number): void {
+    using underlay = Netlink.open(netnsPath(this.#underlay));
+    const bridge = `lan${segment}`;
+    if (findLink(underlay, bridge) === undefined) createBridge(underlay, { name: bridge, up: true });
+    const fd = openSync(netnsPath(netns), 'r');
+    const master = findLink(underlay, bridge)?.index ?? 0;
+    createVeth(underlay, { name: port, master, up: true, mtu }, { name, netns: fd, mtu });
+    using nl = Netlink.open(fd);
+    closeSync(fd);
+    const link = findLink(nl, name)?.index ?? 0;
+    changeLink(nl, 1, { up: true });
+    changeLink(nl, link, { up: true });
+    for (const [index, address] of addresses.entries())
+      replaceAddress(nl, { link, address: asIp(address), prefix: index === 0 ? 16 : 64 });
+  }
+
+  /** A router on these segments, under the first address of each; nodes know the way through it to the other segments. */
+  addRouter(segments: number): string {
+    const netns = this.#namespace('r');
+    for (let segment = 0; segment < segments; segment++)
+      this.#plugIn(netns, `eth${segment}`, `r${segment}`, segment, routerAddresses(segment), 1500);
+    for (const key of ['ipv4/ip_forward', 'ipv6/conf/all/forwarding']) sysctl(netnsPath(netns), `net/${key}`, '1');
+    sysctl(netnsPath(netns), 'net/ipv4/conf/all/send_redirects', '0');
+    for (const one of this.nodes)
+      for (let segment = 0; segment < segments; segment++) {
+        const own = Number(one.addresses[0]?.split('.')[1]) - 18;
+        if (own === segment) continue;
+        const [via4 = '', via6 = ''] = routerAddresses(own);
+        runIn(one.netns, 'ip', 'route', 'add', `172.${18 + segment}.0.0/16`, 'via', via4);
+        runIn(one.netns, 'ip', '-6', 'route', 'add', `fd${18 + segment}::/64`, 'via', via6);
+      }
+    return netns;
+  }
+
+  /** A machine outside of the cluster with these addresses: nodes reach it by those of it in the underlay (`via`). */
+  addOutside(...addresses: readonly string[]): { netns: string; via: [string, string] } {
+    const netns = this.#namespace('o');
+    const via: [string, string] = ['172.18.0.200', 'fd18::200'];
+    this.#plugIn(netns, 'eth0', 'outside', 0, via, 1500);
+    using nl = Netlink.open(netnsPath(netns));
+    for (const address of addresses)
+      replaceAddress(nl, { link: 1, address: asIp(address), prefix: address.includes(':') ? 128 : 32 });
+    return { netns, via };
+  }
+
   /** Starts the agents of these nodes (of all of them by default) and waits until they answer. */
   async start(nodes: readonly LabNode[] = this.nodes): Promise<void> {
     await Promise.all(nodes.map((one) => this.#startAgent(one)));
@@ -89,7 +138,8 @@ export class Lab implements AsyncDisposable {
     const settings: AgentSettings = {
       nodeName: name,
       root,
-      nodes: this.nodes.map(({ object }) => object),
+      nodes: this.#annotated(),
+      ...(this.#config !== undefined && { config: this.#config }),
       ...this.#options,
     };
     const script = join(import.meta.dirname, 'agent.ts');
@@ -100,6 +150,9 @@ export class Lab implements AsyncDisposable {
       }),
     );
     this.#agents.set(name, child);
+    child.on('message', (told) => {
+      if (isPatch(told) && told.plural === 'nodes') this.#annotate(told.name, told.body);
+    });
     const [message] = await Promise.race([once(child, 'message'), once(child, 'exit')]);
     if (message !== 'ready') throw new Error(`the agent of ${name} ended with ${message}`);
   }
@@ -110,7 +163,44 @@ export class Lab implements AsyncDisposable {
 
   /** Tells every agent the Nodes of the cluster. */
   tellNodes(objects: readonly Stored<Node>[]): void {
-    for (const agent of this.#agents.values()) agent.send(objects);
+    this.#objects = objects;
+    this.#tell({ nodes: this.#annotated() });
+  }
+
+  /** Tells every agent the settings of the network. */
+  tellConfig(config: Stored<ConfigMap>): void {
+    this.#config = config;
+    this.#tell({ config });
+  }
+
+  /** The Nodes as the agents know them, with what they said of themselves. */
+  get objects(): readonly Stored<Node>[] {
+    return this.#annotated();
+  }
+
+  /** Called with all Nodes when an agent has said something of its own. */
+  onAnnotation: (objects: readonly Stored<Node>[]) => void = () => {};
+
+  #tell(message: AgentMessage): void {
+    for (const agent of this.#agents.values()) if (agent.connected) agent.send(message);
+  }
+
+  #annotated(): Stored<Node>[] {
+    const objects = this.#objects ?? this.nodes.map(({ object }) => object);
+    return objects.map((object) => {
+      const annotations = this.#annotations.get(object.metadata.name);
+      return annotations === undefined ? object : { ...object, metadata: { ...object.metadata, annotations } };
+    });
+  }
+
+  #annotate(name: string, body: Patched): void {
+    const annotations = { ...this.#annotations.get(name) };
+    for (const [key, value] of Object.entries(body.metadata?.annotations ?? {}))
+      if (value === null) delete annotations[key];
+      else annotations[key] = value;
+    this.#annotations.set(name, annotations);
+    this.#tell({ nodes: this.#annotated() });
+    this.onAnnotation(this.#annotated());
   }
 
   async kill(one: LabNode): Promise<void> {
@@ -180,6 +270,11 @@ export interface AddResult {
   readonly interfaces: readonly { name: string; mac?: string; sandbox?: string }[];
   readonly ips: readonly { address: string; gateway: string; interface: number }[];
   readonly routes: readonly { dst: string; gw: string }[];
+}
+
+/** The addresses of the lab's router on a segment. */
+export function routerAddresses(segment: number): string[] {
+  return [`172.${18 + segment}.0.1`, `fd${18 + segment}::1`];
 }
 
 /** The output of a command in a namespace; throws with its error output when it fails. */
