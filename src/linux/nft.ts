@@ -23,6 +23,8 @@ export type Expr =
       readonly key: 'ip saddr' | 'ip daddr' | 'ip6 saddr' | 'ip6 daddr' | 'proto-src' | 'proto-dst';
     }
   | { readonly kind: 'random'; readonly modulus: number; readonly offset?: number }
+  /** 32 bits of a hash; other bits with another seed. */
+  | { readonly kind: 'hash'; readonly of: Expr; readonly seed: number }
   | { readonly kind: 'fib'; readonly address: 'saddr' | 'daddr'; readonly result: 'type' }
   | { readonly kind: 'concat'; readonly parts: readonly Expr[] }
   | { readonly kind: 'lookup'; readonly key: Expr; readonly map: string }
@@ -132,6 +134,8 @@ export function renderExpr(expr: Expr): string {
       return `ct original ${expr.key}`;
     case 'random':
       return `numgen random mod ${whole(expr.modulus)}${expr.offset ? ` offset ${whole(expr.offset)}` : ''}`;
+    case 'hash':
+      return `jhash ${renderExpr(expr.of)} mod 4294967295 seed ${whole(expr.seed)}`;
     case 'fib':
       return `fib ${expr.address} ${expr.result}`;
     case 'concat':
@@ -218,7 +222,9 @@ function renderSet({ family, name: table }: TableName, set: SetDefinition): stri
   // nft 1.0.6 cannot use a map in a later transaction when it was declared by `typeof` with a port of any protocol
   // ("conflicting protocols specified"): types by name where there are names, which a random number has not.
   const named = parts.every((part) => typeName(part) !== undefined);
-  const render = (part: Expr): string => (named ? (typeName(part) ?? '') : renderExpr(part));
+  // It writes `typeof` a hash, too, and cannot read it again; another number of 32 bits stands for it.
+  const typeOf = (part: Expr): string => renderExpr(part.kind === 'hash' ? { kind: 'random', modulus: 65_536 } : part);
+  const render = (part: Expr): string => (named ? (typeName(part) ?? '') : typeOf(part));
   const key = set.key.map(render).join(' . ');
   const value = set.value === 'verdict' ? 'verdict' : (set.value ?? []).map(render).join(' . ');
   return [

@@ -56,6 +56,17 @@ const rule = (...statements: readonly Statement[]): Rule => ({ statements });
 /** The parts of a packet that name a frontend. */
 const frontendParts = (family: Family): Expr[] => [address(family, 'daddr'), protocolExpr, portExpr];
 
+/**
+ * A client of a frontend. nft 1.0.6 ends with a failed assertion where a rule updates a map whose key is a concatenation
+ * of more than 16 bytes: in IPv6 it is 64 bits of two hashes. Clients that share them, which chance does not bring
+ * about, would share an endpoint.
+ */
+function affinityKey(family: Family): Expr[] {
+  const client = [address(family, 'saddr'), ...frontendParts(family)];
+  if (family === 'IPv4') return client;
+  return [1, 2].map((seed) => ({ kind: 'hash', of: concat(...client), seed }));
+}
+
 /** The table as it is before any Service: its maps, and the chains that are always there. */
 export function proxyTable(family: Family, clusterCidrs: readonly Cidr[]): TableSchema {
   const pods = clusterCidrs.filter((range) => familyOf(range) === family);
@@ -83,7 +94,7 @@ function sets(family: Family): SetDefinition[] {
     { name: 'hairpin', key: [address(family, 'saddr'), address(family, 'daddr')] },
     { name: 'guarded', key: frontend },
     { name: 'sources', key: [...frontend, address(family, 'saddr')], interval: true },
-    { name: 'affinity', key: [address(family, 'saddr'), ...frontend], value: [mark], dynamicSize: 262_144 },
+    { name: 'affinity', key: affinityKey(family), value: [mark], dynamicSize: 262_144 },
     { name: 'remembered', key: [...frontend, mark], value: 'verdict' },
     { name: 'choices', key: [...frontend, anyIndex], value: [mark] },
     { name: 'slots', key: [...frontend, mark], value: endpoint },
@@ -299,7 +310,7 @@ function affinityChain(family: Family, count: number, offset: number, remember: 
     name: `${offset === 0 ? '' : 'outside-'}${remember}-n${count}`,
     rules: [
       rule({ do: 'mark', value: number(0) }),
-      rule(lookup(concat(address(family, 'saddr'), ...frontend), 'affinity')),
+      rule(lookup(concat(...affinityKey(family)), 'affinity')),
       rule({ do: 'vmap', key: concat(...frontend, mark), map: 'remembered' }),
       rule(lookup(concat(...frontend, random), 'choices')),
       rule(to(goto(remember))),
@@ -316,7 +327,7 @@ function rememberChain(family: Family, seconds: number): Chain {
       rule({
         do: 'update',
         map: 'affinity',
-        key: concat(address(family, 'saddr'), ...frontend),
+        key: concat(...affinityKey(family)),
         timeoutSeconds: seconds,
         value: mark,
       }),

@@ -165,6 +165,19 @@ describe('Services', { timeout: 60_000 }, () => {
     assert.equal(await ask('a', 'tcp', 'fd96::1', 81), 'refused');
   });
 
+  test('session affinity holds for clients of IPv6 too', async () => {
+    await network.serve('a', 'a6', 8081, 'fd44:1::2');
+    await network.serve('b', 'b6', 8081, 'fd44:1::3');
+    const [first, second] = [{ ip: 'fd44:1::2' }, { ip: 'fd44:1::3' }];
+    const port = [{ port: 8081, protocol: 'TCP' }];
+    const sticky = service('sticky6', { clusterIP: 'fd96::4', clusterIPs: ['fd96::4'], sessionAffinity: 'ClientIP' });
+    await proxy.put(sticky, slice('sticky6', [first, second], port));
+    const chosen = names(await askMany(12, 'node', 'tcp', 'fd96::4', 80));
+    assert.equal(chosen.length, 1);
+    await proxy.put(slice('sticky6', [chosen[0] === 'a6' ? second : first], port));
+    assert.notDeepEqual(names(await askMany(6, 'node', 'tcp', 'fd96::4', 80)), chosen);
+  });
+
   test('a table that was flushed or deleted is repaired, and so is one that lost or got a single element', async () => {
     for (const command of [
       'flush table ip weft-proxy',
