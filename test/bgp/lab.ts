@@ -45,8 +45,10 @@ export class BgpLab implements AsyncDisposable {
   readonly #namespaces: string[] = [];
   readonly #lan: string;
   readonly #number = labs++;
+  readonly #options: Pick<BgpOptions, 'watch'>;
 
-  constructor() {
+  constructor(options: Pick<BgpOptions, 'watch'> = {}) {
+    this.#options = options;
     this.#lan = this.#namespace('lan');
     using nl = Netlink.open(netnsPath(this.#lan));
     createBridge(nl, { name: 'lan', up: true });
@@ -158,6 +160,7 @@ export class BgpLab implements AsyncDisposable {
   /** What the speaker of a node is started with. */
   options(node: LabNode): BgpOptions {
     return {
+      ...this.#options,
       client: this.client,
       nodeName: node.name,
       clusterCidrs,
@@ -174,7 +177,11 @@ export class BgpLab implements AsyncDisposable {
   }
 
   birdPid(node: LabNode): number {
-    return Number(readFileSync(join(node.runDir, 'bird.pid'), 'utf8'));
+    try {
+      return Number(readFileSync(join(node.runDir, 'bird.pid'), 'utf8'));
+    } catch {
+      return 0;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -56,7 +56,7 @@ test('a mesh of three nodes: all pods reach all others by both families, without
   for (const node of [a, b]) {
     const before = lab.birdPid(node);
     process.kill(before, 'SIGKILL');
-    await eventually('BIRD is back', 3000, () => lab.birdPid(node) !== before);
+    await eventually('BIRD is back', 3000, () => ![0, before].includes(lab.birdPid(node)));
   }
   await once(pings, 'exit');
   assert.match(report, new RegExp(`${count} packets transmitted, ${count} packets received`));
@@ -108,4 +108,15 @@ test('routes of a BIRD that died with its agent go when another fabric is chosen
   assert.equal(birdRoutes(a).length, 1);
   await clearBgp(lab.options(a));
   for (const family of ['-4', '-6']) assert.equal(runIn(a.netns, 'ip', family, 'route', 'show', 'proto', 'bird'), '');
+});
+
+test('a BIRD that hangs is ended and started anew', options, async () => {
+  await using lab = new BgpLab({ watch: { everyMs: 200, patienceMs: 300 } });
+  const [a, b] = [lab.addNode(), lab.addNode()];
+  await settled(lab);
+  const pid = lab.birdPid(a);
+  process.kill(pid, 'SIGSTOP');
+  await eventually('another one is there', 5000, () => ![0, pid].includes(lab.birdPid(a)));
+  assert.ok(reaches(b.pod, a.podAddress));
+  await settled(lab);
 });

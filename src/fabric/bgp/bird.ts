@@ -8,7 +8,7 @@ import { Netlink } from '../../linux/netlink.ts';
 import { inNetns } from '../../linux/netns.ts';
 import { deleteRoutesOf } from '../../linux/routes.ts';
 import type { Log } from '../../log/log.ts';
-import { BirdControl, BirdError } from './control.ts';
+import { BirdControl, BirdError, birdPatienceMs } from './control.ts';
 
 export interface BirdOptions {
   /** Where configuration, control socket and log are; a short path, for it holds a Unix socket. */
@@ -16,7 +16,12 @@ export interface BirdOptions {
   /** The network namespace to speak BGP in; default the calling process's. */
   readonly netns?: string;
   readonly log: Log;
+  /** How often to look whether BIRD answers, and how long it may take; in ms. */
+  readonly watch?: { readonly everyMs: number; readonly patienceMs: number };
 }
+
+/** A process that ends is noticed at once; this is for one that hangs. */
+const defaultWatch = { everyMs: 15_000, patienceMs: birdPatienceMs };
 
 /** Restarts begin at once; a process that keeps dying is given longer and longer pauses. */
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
@@ -33,6 +38,7 @@ export class Bird {
   readonly #configFile: string;
   readonly #controlFile: string;
   readonly #pidFile: string;
+  readonly #watch: { readonly everyMs: number; readonly patienceMs: number };
   #control: BirdControl | undefined;
   #starting: Promise<BirdControl> | undefined;
   #applied: string | undefined;
@@ -47,6 +53,7 @@ export class Bird {
     this.#configFile = file('bird.conf');
     this.#controlFile = file(controlSocketName);
     this.#pidFile = file('bird.pid');
+    this.#watch = options.watch ?? defaultWatch;
   }
 
   /** Undefined while BIRD does not run. */
@@ -80,7 +87,8 @@ export class Bird {
    */
   async end(): Promise<void> {
     this.#released = true;
-    const control = this.#control ?? (await BirdControl.connect(this.#controlFile).catch(() => undefined));
+    const control =
+      this.#control ?? (await BirdControl.connect(this.#controlFile, this.#watch.patienceMs).catch(() => undefined));
     if (control !== undefined) {
       await control.command('graceful restart');
       await control.closed;
@@ -124,7 +132,10 @@ export class Bird {
     const connected = control;
     this.#control = connected;
     this.#startedAt = performance.now();
+    // No answer ends the connection.
+    const look = setInterval(() => connected.command('show status').catch(() => {}), this.#watch.everyMs).unref();
     void connected.closed.then(() => {
+      clearInterval(look);
       if (this.#control === connected) this.#control = undefined;
       if (!this.#released) void this.#startAgain();
     });
@@ -135,7 +146,7 @@ export class Bird {
   async #takeOver(): Promise<BirdControl | undefined> {
     let control: BirdControl | undefined;
     try {
-      control = await BirdControl.connect(this.#controlFile);
+      control = await BirdControl.connect(this.#controlFile, this.#watch.patienceMs);
       await control.command('configure');
       return control;
     } catch (error) {
@@ -176,7 +187,7 @@ export class Bird {
     for (const deadline = performance.now() + startPatienceMs; performance.now() < deadline; ) {
       if (failure !== undefined) throw failure;
       if (child.exitCode !== null || child.signalCode !== null) break;
-      const control = await BirdControl.connect(this.#controlFile).catch(() => undefined);
+      const control = await BirdControl.connect(this.#controlFile, this.#watch.patienceMs).catch(() => undefined);
       if (control !== undefined) return control;
       await delay(startPauseMs);
     }

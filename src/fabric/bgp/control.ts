@@ -12,8 +12,8 @@ export class BirdError extends Error {
   override readonly name = 'BirdError';
 }
 
-/** Longer than this BIRD takes for no answer, in ms. */
-const patienceMs = 5_000;
+/** Longer than this BIRD takes for no answer unless it hangs, in ms. */
+export const birdPatienceMs = 5_000;
 
 interface Waiting {
   readonly command: string;
@@ -29,10 +29,12 @@ export class BirdControl {
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #waiting: Waiting[] = [];
+  readonly #patienceMs: number;
   #ended = false;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, patienceMs: number) {
     this.#socket = socket;
+    this.#patienceMs = patienceMs;
     const lines = createInterface({ input: socket });
     lines.on('line', (line) => this.#read(line));
     // It repeats the errors of its socket.
@@ -48,9 +50,9 @@ export class BirdControl {
   }
 
   /** Connects and awaits BIRD's greeting. Throws a BirdError where nobody answers there. */
-  static async connect(path: string): Promise<BirdControl> {
+  static async connect(path: string, patienceMs = birdPatienceMs): Promise<BirdControl> {
     const socket = connect(path);
-    const control = new BirdControl(socket);
+    const control = new BirdControl(socket, patienceMs);
     await control.#await('(greeting)');
     return control;
   }
@@ -73,7 +75,7 @@ export class BirdControl {
       const timer = setTimeout(() => {
         this.#fail(`BIRD does not answer '${command}'`);
         this.#socket.destroy();
-      }, patienceMs);
+      }, this.#patienceMs);
       this.#waiting.push({ command, lines: [], resolve, reject, timer });
     });
   }

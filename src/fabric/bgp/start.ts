@@ -7,8 +7,9 @@ import { createRecorder, type Recorder } from '../../k8s/events.ts';
 import { configMaps, secrets } from '../../k8s/resources.ts';
 import type { ConfigMap, Secret } from '../../k8s/types.generated.ts';
 import type { CompanionOptions, FabricCompanion, FabricInput } from '../kinds.ts';
-import { Bird } from './bird.ts';
+import { Bird, type BirdOptions } from './bird.ts';
 import { birdConfig } from './bird-config.ts';
+import { BirdError } from './control.ts';
 import { type BgpDecision, decideBgp } from './decide.ts';
 import { parseDestinations } from './sessions.ts';
 import {
@@ -20,7 +21,7 @@ import {
   readBgpSettings,
 } from './settings.ts';
 
-export interface BgpOptions extends CompanionOptions {
+export interface BgpOptions extends CompanionOptions, Pick<BirdOptions, 'watch'> {
   /** Where BIRD's files are; default {@link birdRunDir}. */
   readonly runDir?: string;
   /** The network namespace to speak BGP in; default the calling process's. */
@@ -60,6 +61,7 @@ class Bgp implements FabricCompanion {
   #input: FabricInput | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #reported = '';
+  #failure = '';
   #settled = false;
   #stopped = false;
   readonly #startedAt = performance.now();
@@ -87,7 +89,14 @@ class Bgp implements FabricCompanion {
   async follow(input: FabricInput): Promise<boolean> {
     this.#input = input;
     return this.#inTurn(async () => {
-      if (!(await this.#pass())) return false;
+      try {
+        if (!(await this.#pass())) return false;
+        this.#failure = '';
+      } catch (error) {
+        if (!(error instanceof BirdError)) throw error;
+        this.#tellFailure(error);
+        return false;
+      }
       // Sessions take about a second; whoever called waits longer before it asks again.
       const deadline = performance.now() + courtesyMs;
       while (!this.#settled && !this.#stopped) {
@@ -180,6 +189,16 @@ class Bgp implements FabricCompanion {
     this.#options.log.warn({ problems: text.split('\n') }, 'not every BGP session can be set up');
     const object = this.#settingsCache.list()[0];
     if (object !== undefined) this.#recorder.event(object, 'Warning', 'InvalidPeer', text);
+  }
+
+  /** Told once, for it is tried again and again. */
+  #tellFailure(error: BirdError): void {
+    const { log, nodeName } = this.#options;
+    if (error.message === this.#failure) return;
+    this.#failure = error.message;
+    log.error({ err: error }, 'BGP cannot be spoken');
+    const node = { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName };
+    this.#recorder.event(node, 'Warning', 'BirdFailed', error.message);
   }
 
   /** Whether there is a route to each range of the nodes that are ready, or they have been waited for long enough. */
