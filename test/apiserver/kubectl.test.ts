@@ -193,5 +193,5 @@ test('wait and watch end when what they wait for has come', options, async () =>
   await run('delete', 'pod', 'waiter');
   // An old kubectl complains where the pod is gone before it has looked for the first time.
   const { code, err } = await waiting;
-  assert.ok(code === 0 || (kubectlMinor < 21 && err.includes('NotFound')), err);
+  assert.ok(code === 0 || (kubectlMinor < 21 && /NotFound|no matching resources/.test(err)), err);
 });
