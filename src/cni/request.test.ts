@@ -39,6 +39,60 @@ const refusals: [string, Record<string, string>, string, number, RegExp][] = [
     7,
     /valid-attachments/,
   ],
+  [
+    'all that is wrong with the variables',
+    { CNI_COMMAND: 'ADD', CNI_CONTAINERID: '../x', CNI_IFNAME: 'a/b' },
+    config(),
+    4,
+    /missing: CNI_NETNS; CNI_CONTAINERID '\.\.\/x' is not valid; CNI_IFNAME 'a\/b'/,
+  ],
+  ['arguments that are no pairs', { ...env, CNI_ARGS: 'A=1;B' }, config(), 4, /CNI_ARGS has 'B'/],
+  ['GC without its list', { ...env, CNI_COMMAND: 'GC' }, config(), 7, /valid-attachments/],
+  [
+    'CHECK without name and prevResult',
+    { ...env, CNI_COMMAND: 'CHECK' },
+    JSON.stringify({ cniVersion: '1.0.0' }),
+    7,
+    /name is missing; CHECK needs prevResult/,
+  ],
+  ['another allocator', env, config({ ipam: { type: 'host-local' } }), 2, /ipam: \{"type":"host-local"\}/],
+  ['a device', env, config({ runtimeConfig: { deviceID: 'x' } }), 2, /runtimeConfig\.deviceID: "x"/],
+  ['wishes that are no object', env, config({ runtimeConfig: 7 }), 7, /runtimeConfig is not an object \(7\)/],
+  [
+    'everything that is wrong with the wishes',
+    env,
+    JSON.stringify({
+      cniVersion: '1.0.0',
+      runtimeConfig: {
+        portMappings: [{ hostPort: 0, containerPort: 70000, protocol: 'icmp', hostIP: 'x' }, 5],
+        bandwidth: { ingressRate: 5, egressBurst: -1 },
+        ipRanges: [[{ subnet: '10.1.0.0/24', rangeStart: '10.2.0.1' }], {}],
+        ips: ['10.1.0.300'],
+        mac: '01:00:5e:00:00:01',
+        dns: { servers: 'x' },
+        aliases: [1],
+      },
+    }),
+    7,
+    new RegExp(
+      [
+        'name is missing',
+        'runtimeConfig\\.ips: .10\\.1\\.0\\.300. is not an IP address',
+        'runtimeConfig\\.dns\\.servers is not a list of texts \\("x"\\)',
+        'portMappings\\[0\\]\\.hostPort must be a port from 1 to 65535 \\(0\\)',
+        'portMappings\\[0\\]\\.containerPort .*\\(70000\\)',
+        'portMappings\\[0\\]\\.protocol must be tcp, udp or sctp \\("icmp"\\)',
+        'portMappings\\[0\\]\\.hostIP is not an IP address',
+        'portMappings\\[1\\] is not an object',
+        'ingressBurst must be there with ingressRate',
+        'egressBurst is not a whole number \\(-1\\)',
+        'aliases is not a list of texts',
+        'mac: .01:00:5e:00:00:01. is not the hardware address',
+        'rangeStart is not an address of the subnet',
+        'ipRanges\\[1\\] is not a list',
+      ].join('[\\s\\S]*'),
+    ),
+  ],
   ['a prevResult of wrong form', env, config({ prevResult: { ips: {} } }), 6, /prevResult.ips/],
 ];
 
@@ -63,6 +117,17 @@ test('ADD is read with its pod from CNI_ARGS', () => {
     wishes: { settings: noSettings, ips: [], ranges: [] },
     previous: undefined,
   });
+});
+
+test('DEL, CHECK and GC do not stumble over what ADD would refuse: what is there must be taken away', () => {
+  const stdin = config({
+    ipam: { type: 'x' },
+    runtimeConfig: { mac: 'x' },
+    prevResult: {},
+    'cni.dev/valid-attachments': [],
+  });
+  for (const CNI_COMMAND of ['DEL', 'CHECK', 'GC'])
+    assert.equal(parseRequest({ ...env, CNI_COMMAND }, stdin).command, CNI_COMMAND);
 });
 
 test('DEL needs no namespace', () => {
@@ -93,6 +158,7 @@ test('whatever comes in, only CniError comes out', () => {
     cniVersion: fc.constantFrom('1.0.0', '0.4.0', 'x'),
     name: fc.string(),
     prevResult: fc.jsonValue(),
+    runtimeConfig: fc.oneof(fc.jsonValue(), fc.record({ portMappings: fc.jsonValue(), bandwidth: fc.jsonValue() })),
   });
   const command = fc.constantFrom('ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION', 'x');
   fc.assert(

@@ -211,7 +211,7 @@ function wishedRange(entry: Fields): WishedRange | undefined {
 }
 
 function macField(text: string | undefined, problems: string[]): { mac?: Mac } {
-  if (text === undefined) return {};
+  if (text === undefined || text === '') return {};
   const lower = text.toLowerCase();
   const valid = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(lower) && (Number.parseInt(lower.slice(0, 2), 16) & 1) === 0;
   if (valid && lower !== '00:00:00:00:00:00') return { mac: lower as Mac };

@@ -15,6 +15,8 @@ export interface AgentSettings {
   /** The settings of the network; without them, those are in force that go without saying. */
   readonly config?: Stored<ConfigMap>;
   readonly clusterCidrs: readonly string[];
+  /** Ranges outside of the cluster to which packets of pods keep their source. */
+  readonly unmasqueraded?: readonly string[];
   /** How long freed addresses rest, in ms. */
   readonly restMs?: number;
   readonly sweep?: { firstMs: number; everyMs: number };
@@ -31,7 +33,7 @@ export interface AgentPatch {
 }
 
 const settings: AgentSettings = JSON.parse(process.argv[2] ?? '{}');
-const { nodeName, root, nodes, sweep, restMs } = settings;
+const { nodeName, root, nodes, sweep, restMs, unmasqueraded = [] } = settings;
 const clusterCidrs = settings.clusterCidrs.map(asCidr);
 const client = staticClient(nodes, (plural, name, body) => process.send?.({ plural, name, body }));
 if (settings.config !== undefined) client.setConfig(settings.config);
@@ -43,6 +45,7 @@ await startCniDaemon({
   stateDir: `${root}/state`,
   confDir: `${root}/net.d`,
   binDir: `${root}/bin`,
+  masquerade: { except: unmasqueraded.map(asCidr) },
   log: createLog('cni'),
   ...(sweep === undefined ? {} : { sweep }),
   ...(restMs === undefined ? {} : { restMs }),

@@ -52,9 +52,9 @@ export class Lab implements AsyncDisposable {
   #config: Stored<ConfigMap> | undefined;
   readonly #root = mkdtempSync('/tmp/wt-cni-');
   readonly #underlay: string;
-  readonly #options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>;
+  readonly #options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs' | 'unmasqueraded'>;
 
-  constructor(options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs'>) {
+  constructor(options: Pick<AgentSettings, 'clusterCidrs' | 'sweep' | 'restMs' | 'unmasqueraded'>) {
     this.#options = options;
     this.#underlay = this.#namespace('u');
   }
