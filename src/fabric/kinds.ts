@@ -41,6 +41,8 @@ export interface CompanionOptions {
   readonly client: Client;
   readonly nodeName: string;
   readonly clusterCidrs: readonly Cidr[];
+  /** Where its files of this boot are; each kind has a default of its own. */
+  readonly runDir?: string;
   readonly log: Log;
 }
 

@@ -14,6 +14,8 @@ export interface FabricOptions {
   readonly client: Client;
   readonly nodeName: string;
   readonly clusterCidrs: readonly Cidr[];
+  /** Where the files of what runs for a fabric are (BIRD's); a default of its own where absent. */
+  readonly runDir?: string;
   readonly log: Log;
 }
 
@@ -87,8 +89,7 @@ class FabricAgent {
   }
 
   get #companionOptions(): CompanionOptions {
-    const { client, nodeName, clusterCidrs, log } = this.#options;
-    return { client, nodeName, clusterCidrs, log };
+    return this.#options;
   }
 
   /** The current kind is in place: what others left goes. */

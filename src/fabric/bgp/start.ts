@@ -22,13 +22,11 @@ import {
 } from './settings.ts';
 
 export interface BgpOptions extends CompanionOptions, Pick<BirdOptions, 'watch'> {
-  /** Where BIRD's files are; default {@link birdRunDir}. */
-  readonly runDir?: string;
   /** The network namespace to speak BGP in; default the calling process's. */
   readonly netns?: string;
 }
 
-/** On a node. */
+/** Where BIRD's files are on a node. */
 export const birdRunDir = '/run/weft/bird';
 
 /** After this long, nodes that are not reached are not waited for any more, in ms. */
@@ -141,7 +139,7 @@ class Bgp implements FabricCompanion {
 
   /** Settings that cannot be followed are told, and the last good ones go on. */
   async #readSettings(): Promise<void> {
-    const object = this.#settingsCache.list()[0];
+    const object = this.#settingsCache.get(bgpSettingsKey);
     const kept = join(this.#runDir, 'settings.json');
     try {
       this.#settings = await settingsOf(object);
@@ -177,7 +175,7 @@ class Bgp implements FabricCompanion {
       cache.synced.then(again, () => {});
     }
     if (!this.#secretCache.isSynced) return undefined;
-    const data = this.#secretCache.list()[0]?.data ?? {};
+    const data = this.#secretCache.get(bgpSettingsKey)?.data ?? {};
     return new Map(Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString('utf8')]));
   }
 
@@ -187,7 +185,7 @@ class Bgp implements FabricCompanion {
     this.#reported = text;
     if (text === '') return;
     this.#options.log.warn({ problems: text.split('\n') }, 'not every BGP session can be set up');
-    const object = this.#settingsCache.list()[0];
+    const object = this.#settingsCache.get(bgpSettingsKey);
     if (object !== undefined) this.#recorder.event(object, 'Warning', 'InvalidPeer', text);
   }
 
