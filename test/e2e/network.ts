@@ -82,6 +82,43 @@ export function networkTests(): void {
     }
   });
 
+  test('datagrams of 60,000 bytes pass between all pods, and frames of the whole MTU of 1500 unbroken', async () => {
+    const pods = await echoPods();
+    for (const from of pods) {
+      const pings = pods.map(({ ip }) => `ping -c 1 -W 2 -q -s 60000 ${ip} && ping -c 1 -W 2 -q -s 1472 ${ip}`);
+      await kubectl('exec', from.name, '--', 'sh', '-c', pings.join(' && '));
+    }
+  });
+
+  test('nodes have their ranges in their order, the control plane the first one', async () => {
+    const ranges = await kubectl(
+      'get',
+      'nodes',
+      '-o',
+      'jsonpath={range .items[*]}{.metadata.name} {.spec.podCIDR};{end}',
+    );
+    assert.deepEqual(ranges.split(';').filter(Boolean).sort(), [
+      `${cluster}-control-plane 10.244.0.0/24`,
+      `${cluster}-worker 10.244.1.0/24`,
+      `${cluster}-worker2 10.244.2.0/24`,
+    ]);
+  });
+
+  test("a node's link that was down takes its routes with it, and they come back with it", async () => {
+    const pod = (await echoPods()).find(({ node }) => node.endsWith('-worker2')) ?? assert.fail('no pod on worker2');
+    await onNode('worker', 'ip', 'link', 'set', 'eth0', 'down');
+    await onNode('worker', 'ip', 'link', 'set', 'eth0', 'up');
+    const start = performance.now();
+    await until(
+      'the pod of another node and the API by its Service',
+      async () =>
+        (await onNode('worker', 'busybox', 'wget', '-qO-', `http://${pod.ip}:8080/cgi-bin/peer`)) !== '' &&
+        (await onNode('worker', 'busybox', 'nc', '-w', '1', '10.96.0.1', '443')) === '',
+      5,
+    );
+    assert.ok(performance.now() - start < 5000);
+  });
+
   test('every node reaches every pod without translation', async () => {
     const pods = await echoPods();
     const nodes = JSON.parse(await kubectl('get', 'nodes', '-o', 'json')) as {
