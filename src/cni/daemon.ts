@@ -6,7 +6,7 @@ import { createRecorder } from '../k8s/events.ts';
 import { nodes } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
 import { listAddresses } from '../linux/addresses.ts';
-import { findLink, listLinks, RTM_DELLINK } from '../linux/links.ts';
+import { findLink, type Link, listLinks, RTM_DELLINK } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { type MonitorEvent, monitorNetlink } from '../linux/netlink-monitor.ts';
 import { isNetns } from '../linux/netns.ts';
@@ -221,7 +221,7 @@ class CniDaemon {
 
   #configure(ranges: readonly Cidr[]): void {
     const mtu = this.#options.mtu ?? underlayMtu(listLinks(this.#nl), listAddresses(this.#nl));
-    const plan = planNode(ranges, mtu);
+    const plan = planNode(ranges, Math.min(mtu, smallestPort(listLinks(this.#nl))));
     const { index, repairs } = ensureBridge(this.#nl, plan);
     this.#state = { ranges, mtu, plan, bridge: index };
     this.#setMasquerade(ranges);
@@ -323,6 +323,14 @@ function openStore(file: string, { log, restMs }: CniDaemonOptions): LeaseStore 
     for (const rest of ['-wal', '-shm']) rmSync(`${file}${rest}`, { force: true });
     return new LeaseStore(file, options);
   }
+}
+
+/**
+ * Pods keep the MTU that they began with. A bridge drops without a word what is too large for a port, so that its own
+ * is none larger; what comes for such a pod is cut, or refused with the size that fits. Infinite where there is no pod.
+ */
+function smallestPort(links: readonly Link[]): number {
+  return Math.min(...links.filter(({ name }) => isHostLinkName(name)).map(({ mtu }) => mtu));
 }
 
 /** The ranges of a node that lie in the cluster's (all of them where the cluster's are not given). */

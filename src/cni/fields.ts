@@ -20,11 +20,11 @@ export class Fields {
       this.#note(this.#path, 'is not an object', this.#value);
       return undefined;
     }
-    return this.#value[name] ?? undefined;
+    return lookUp(this.#value, name) ?? undefined;
   }
 
   problem(name: string, what: string): void {
-    this.#note(`${this.#path}.${name}`, what, isRecord(this.#value) ? this.#value[name] : undefined);
+    this.#note(`${this.#path}.${name}`, what, isRecord(this.#value) ? lookUp(this.#value, name) : undefined);
   }
 
   #note(path: string, what: string, value: unknown): void {
@@ -77,4 +77,12 @@ export class Fields {
     this.problem(name, 'is not a list of texts');
     return [];
   }
+}
+
+/** A name in any case, as Go's decoder takes it: containerd sends `HostPort` where the specification has `hostPort`. */
+function lookUp(object: Readonly<Record<string, unknown>>, name: string): unknown {
+  if (object[name] !== undefined) return object[name];
+  const folded = name.toLowerCase();
+  const found = Object.keys(object).find((key) => key.toLowerCase() === folded);
+  return found === undefined ? undefined : object[found];
 }

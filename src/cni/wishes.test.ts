@@ -14,8 +14,9 @@ const read = (runtimeConfig: object, args: Record<string, string> = {}) => {
 
 test('the wishes of containerd and podman are understood', () => {
   const wishes = read({
-    portMappings: [{ hostPort: 80, containerPort: 8080, protocol: 'TCP', hostIP: '' }],
-    bandwidth: { ingressRate: 1000, ingressBurst: 4294967295 },
+    // containerd's names are not those of the specification.
+    portMappings: [{ HostPort: 80, ContainerPort: 8080, Protocol: 'TCP', HostIP: '' }],
+    bandwidth: { IngressRate: 1000, IngressBurst: 4294967295, EgressRate: 0, EgressBurst: 0 },
     ips: ['10.0.0.5', 'fd00::5/64'],
     aliases: ['web'],
     mac: '',
