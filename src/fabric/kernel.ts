@@ -47,13 +47,14 @@ export class FabricKernel {
     const nl = this.#nl;
     const device = links.find(({ name, kind }) => name === vxlanName && kind === 'vxlan');
     this.#device = device?.index ?? 0;
-    for (const { to, via, link, metric } of listRoutes(nl, { protocol: fabricProtocol })) {
+    for (const { to, via, link, metric, mtu } of listRoutes(nl, { protocol: fabricProtocol })) {
       const throughDevice = device !== undefined && link === device.index;
       state.routes.set(keyOf.route({ to, metric: metric ?? 0 }), {
         to,
         ...(via !== undefined && { via }),
         ...(throughDevice && { link: device.name }),
         ...(metric !== undefined && { metric }),
+        ...(mtu !== undefined && { mtu }),
       });
     }
     this.#state = state;

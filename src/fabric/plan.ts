@@ -30,6 +30,8 @@ export interface FabricRoute {
   readonly link?: string;
   /** Where there are several routes to one destination, the one with the least is taken. Default: the kernel's. */
   readonly metric?: number;
+  /** The largest packet that the node itself sends that way, where it is less than the link's. */
+  readonly mtu?: number;
   /** The object that asks for it: `Node worker2`. */
   readonly owner: string;
 }

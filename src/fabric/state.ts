@@ -25,6 +25,7 @@ export interface PresentRoute {
   /** The fabric's device, where the route leads through it. */
   readonly link?: string;
   readonly metric?: number;
+  readonly mtu?: number;
 }
 
 export type PresentAddress = Omit<FabricAddress, 'owner'>;
@@ -102,7 +103,12 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
     keyOf.forwarding,
     (a, b) => a.remote === b.remote,
   );
-  const routes = compare(plan.routes, kept(state.routes), keyOf.route, (a, b) => a.via === b.via && a.link === b.link);
+  const routes = compare(
+    plan.routes,
+    kept(state.routes),
+    keyOf.route,
+    (a, b) => a.via === b.via && a.link === b.link && a.mtu === b.mtu,
+  );
   return {
     made,
     changed: links.missing.filter(({ name }) => !lost.has(name)),

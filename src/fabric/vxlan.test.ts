@@ -53,7 +53,7 @@ test('over IPv6 the headers take 70 bytes', () => {
 test('a node that does not take in VXLAN yet is reached directly while it is on the same subnet', () => {
   const later = node('b', ['10.244.1.0/24'], ['172.18.0.3']);
   assert.deepEqual(decideFabric(inputOf([own, later], vxlan)).routes, [
-    { to: '10.244.1.0/24', via: '172.18.0.3', owner: 'Node b' },
+    { to: '10.244.1.0/24', via: '172.18.0.3', mtu: 1450, owner: 'Node b' },
   ]);
   const far = node('b', ['10.244.1.0/24'], ['172.19.0.3']);
   const { routes, problems } = decideFabric(inputOf([own, far], vxlan));

@@ -34,6 +34,7 @@ export function decideVxlan(input: FabricInput): FabricPlan {
   const { config, peers, underlay } = input;
   const endpoint = endpointOf(input);
   if (typeof endpoint === 'string') return { ...emptyPlan, problems: peers.problems, waitsFor: endpoint };
+  const mtu = endpoint.links[0]?.mtu;
   const routes: FabricRoute[] = [];
   const neighbours: FabricNeighbour[] = [];
   const forwarding = new Map<Peer, FabricForwarding>();
@@ -43,7 +44,9 @@ export function decideVxlan(input: FabricInput): FabricPlan {
     const direct = addressOf(peer, to);
     const isNear = direct !== undefined && isOnLink(underlay, direct);
     const remote = vtepOf(peer);
-    if (isNear && (config.vxlan.crossSubnet || remote === undefined)) routes.push(directRoute(reach, direct));
+    // Pods there have the smaller links: what this node itself sends is cut to fit them, not lost before them.
+    if (isNear && (config.vxlan.crossSubnet || remote === undefined))
+      routes.push({ ...directRoute(reach, direct), ...(mtu !== undefined && { mtu }) });
     else if (remote === undefined) {
       if (direct !== undefined && peer.ready)
         problems.push({ owner: peer.owner, reason: `it does not take in VXLAN, and ${notOnLink(direct)}` });

@@ -1,12 +1,13 @@
 // Routes through rtnetlink (linux/rtnetlink.h): unicast routes with one next hop, which is what Weft makes.
 import { asCidr, type Cidr, type Family, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import { addressFamily, ipBytes, ipFromBytes } from './addresses.ts';
-import { attribute, flag, isGone, type Message, type Netlink, parseAttributes, u32 } from './netlink.ts';
+import { attribute, flag, isGone, type Message, type Netlink, nested, parseAttributes, u32 } from './netlink.ts';
 
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
-const RTA = { dst: 1, oif: 4, gateway: 5, priority: 6, prefsrc: 7, table: 15 };
+const RTA = { dst: 1, oif: 4, gateway: 5, priority: 6, prefsrc: 7, metrics: 8, table: 15 };
+const RTAX_MTU = 2;
 const RTN_UNICAST = 1;
 const RTNH_F_ONLINK = 4;
 const SCOPE = { universe: 0, link: 253 };
@@ -29,6 +30,8 @@ export interface Route {
   readonly table?: number;
   readonly protocol: number;
   readonly metric?: number;
+  /** The largest packet that the node itself sends that way, in bytes; that of the interface where absent. */
+  readonly mtu?: number;
   /** The next hop is reached over the link though no address of the link covers it. */
   readonly onLink?: boolean;
 }
@@ -51,6 +54,7 @@ function request(route: Route): { body: Buffer; attributes: Buffer[] } {
     ...(route.link === undefined ? [] : [u32(RTA.oif, route.link)]),
     ...(route.source === undefined ? [] : [attribute(RTA.prefsrc, ipBytes(route.source))]),
     ...(route.metric === undefined ? [] : [u32(RTA.priority, route.metric)]),
+    ...(route.mtu === undefined ? [] : [nested(RTA.metrics, [u32(RTAX_MTU, route.mtu)])]),
     u32(RTA.table, table),
   ];
   return { body, attributes };
@@ -134,6 +138,9 @@ export function parseRoute(message: Message): Route | undefined {
   const zero = family === 'IPv4' ? '0.0.0.0' : '::';
   const [via, link, source] = [found.get(RTA.gateway), found.get(RTA.oif), found.get(RTA.prefsrc)];
   const metric = found.get(RTA.priority)?.readUInt32LE();
+  const mtu = parseAttributes(found.get(RTA.metrics) ?? Buffer.alloc(0))
+    .get(RTAX_MTU)
+    ?.readUInt32LE();
   return {
     to: asCidr(`${destination === undefined ? zero : ipFromBytes(destination)}/${body.readUInt8(1)}`),
     table: found.get(RTA.table)?.readUInt32LE() ?? body.readUInt8(4),
@@ -142,6 +149,7 @@ export function parseRoute(message: Message): Route | undefined {
     ...(link === undefined ? {} : { link: link.readUInt32LE() }),
     ...(source === undefined ? {} : { source: ipFromBytes(source) }),
     ...(metric === undefined ? {} : { metric }),
+    ...(mtu === undefined ? {} : { mtu }),
     ...((body.readUInt32LE(8) & RTNH_F_ONLINK) === 0 ? {} : { onLink: true }),
   };
 }

@@ -51,6 +51,8 @@ await runProcess('agent', async (log) => {
       stateDir: '/var/lib/cni',
       confDir: '/etc/cni/net.d',
       binDir: '/opt/cni/bin',
+      // Pods and nodes see each other untranslated, on all subnets of the underlay.
+      masquerade: { except: settings.underlay },
       log: log.child({ part: 'cni' }),
     }),
     startFabric({ ...common, log: log.child({ part: 'fabric' }) }),

@@ -1,7 +1,7 @@
 // A small network of namespaces for tests: nodes with the agent in them, joined by an underlay; pods; calls of the plugin.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stored } from '../../src/k8s/object.ts';
 import type { ConfigMap, Node } from '../../src/k8s/types.generated.ts';
@@ -260,9 +260,21 @@ export class Lab implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const one of this.nodes) await this.kill(one);
+    for (const one of this.nodes) {
+      await this.kill(one);
+      endBird(one);
+    }
     for (const name of this.#namespaces) deleteNamedNetns(name);
     rmSync(this.#root, { recursive: true, force: true });
+  }
+}
+
+/** BIRD outlives its agent. */
+function endBird({ root }: LabNode): void {
+  try {
+    process.kill(Number(readFileSync(join(root, 'bird/bird.pid'), 'utf8')), 'SIGKILL');
+  } catch {
+    // None was started there, or it has ended.
   }
 }
 

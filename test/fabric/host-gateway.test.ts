@@ -66,6 +66,7 @@ test('routes stay while the agent is down, and those of nodes that left meanwhil
   await becomes([toB, '10.244.3.0/24 via 172.18.0.9 dev eth0']);
   await lab.kill(a);
   assert.equal(routes().length, 2);
+  lab.tellNodes([a.object, b.object]);
   await lab.start([a]);
   await becomes([toB]);
 });
