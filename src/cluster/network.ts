@@ -56,13 +56,17 @@ function ensureNetns(name: string): boolean {
 }
 
 /**
- * Before the first link: addresses of nodes and pods are given by Weft alone, so that none is looked for twice (a second
- * in which it cannot be used) and none is taken from a router's advertisement.
+ * What holds for every link of a namespace. Addresses of nodes and pods are given by Weft alone, so that none is looked
+ * for twice (a second in which it cannot be used) and none is taken from a router's advertisement; and a link that is
+ * set down and up again keeps them, as in IPv4.
  */
+const ipv6Sysctls = { disable_ipv6: '0', accept_dad: '0', accept_ra: '0', keep_addr_on_down: '1' };
+
+/** To be called before the first link is made: existing ones do not follow. */
 function allowIpv6(netns: string): void {
   for (const scope of ['all', 'default'])
-    for (const key of ['disable_ipv6', 'accept_dad', 'accept_ra'])
-      sysctl(netnsPath(netns), `net/ipv6/conf/${scope}/${key}`, '0');
+    for (const [key, value] of Object.entries(ipv6Sysctls))
+      sysctl(netnsPath(netns), `net/ipv6/conf/${scope}/${key}`, value);
 }
 
 /** The router is on every segment, and goes no further. What is in its table beyond them is the fabric's business. */

@@ -248,6 +248,22 @@ describe('a cluster with IPv4 and IPv6', { skip: !hasIpv6 && 'this kernel has no
     assert.equal((await kubectl('exec', there.name, '--', 'cat', '/sys/class/net/eth0/mtu')).trim(), mtu);
   });
 
+  test("a node's link that went down and up again carries both families", async () => {
+    await inNode(cluster, nodes[1], 'sh', '-c', 'ip link set eth0 down && ip link set eth0 up');
+    const pods = await readPods('echo');
+    const there = pods.find((pod) => pod.node === nodes[1]) ?? assert.fail('no pod');
+    const urls = [
+      ...(await nodeAddresses(nodes[1])).map((ip) => url(ip, 8081)),
+      ...there.ips.map((ip) => url(ip, 8080)),
+    ];
+    const wanted = [nodes[1], nodes[1], there.name, there.name];
+    await until(
+      'the node and its pods',
+      async () => (await askFromNode(nodes[0], urls)).map(({ server }) => server).join() === wanted.join(),
+      10,
+    );
+  });
+
   test('families that cannot be are refused with the field and the reason', async () => {
     const refused = async (spec: object, says: RegExp): Promise<void> => {
       const object = {
