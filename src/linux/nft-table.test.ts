@@ -23,6 +23,10 @@ class MemoryKernel implements Nft {
     this.there = true;
     this.changes.push(change);
     for (const { name } of change.chains) this.chains.add(name);
+    for (const name of change.removedChains ?? []) {
+      if (!this.chains.delete(name)) throw new Error(`there is no chain ${name}`);
+      if ([...this.held.values()].includes(goto(name))) throw new Error(`the chain ${name} is in use`);
+    }
     for (const { set, key } of change.removed)
       if (!this.held.delete(`${set} ${key}`)) throw new Error(`${set} has no ${key}`);
     for (const { set, key, value } of change.added) {
@@ -136,4 +140,25 @@ test('whatever happens, the kernel ends with what the objects want', async () =>
       assert.deepEqual(new Map([...kernel.held].sort()), new Map([...expected].sort()));
     }),
   );
+});
+
+test('chains that nobody needs any more are deleted by the next tidying, and come back when they are needed', async () => {
+  const kernel = new MemoryKernel();
+  const table = new NftTable(schema, kernel);
+  const using = (...names: string[]) => ({
+    chains: names.map((name) => ({ name, rules: [] })),
+    elements: names.map((name, index) => element(index, name)),
+  });
+  table.set('a', using('n1', 'n2'));
+  table.set('b', using('n2'));
+  await table.apply();
+  table.set('a', undefined);
+  assert.equal(await table.tidy(), 0);
+  await table.apply();
+  assert.equal(await table.tidy(), 1);
+  assert.deepEqual([...kernel.chains], ['n2']);
+  table.set('c', using('n1'));
+  await table.apply();
+  assert.deepEqual([...kernel.chains], ['n2', 'n1']);
+  assert.deepEqual(table.idleChains, []);
 });

@@ -25,8 +25,9 @@ interface Slot {
 
 /**
  * The desired and the applied state of one table. Owners (objects of the API) set what they contribute; `apply` writes
- * the difference in one transaction and never reads the kernel. Chains that a contribution brought stay when nobody
- * needs them any more: kernels before 6.2 refuse to delete a chain in the transaction that drops its last reference.
+ * the difference in one transaction and never reads the kernel. Chains that a contribution brought and that nobody needs
+ * any more stay until `tidy`: kernels before 6.2 refuse to delete a chain in the transaction that drops its last
+ * reference, and the same numbers of endpoints come again.
  */
 export class NftTable {
   readonly #schema: TableSchema;
@@ -36,6 +37,9 @@ export class NftTable {
   readonly #changed = new Set<Slot>();
   readonly #chains = new Map<string, Chain>();
   readonly #newChains = new Set<Chain>();
+  /** Which of them an owner needs, and how many owners need one. */
+  readonly #needs = new Map<string, readonly string[]>();
+  readonly #users = new Map<string, number>();
   #written = false;
   #outline: string | undefined;
 
@@ -56,11 +60,43 @@ export class NftTable {
     }
     if (now.length === 0) this.#owners.delete(owner);
     else this.#owners.set(owner, now);
+    this.#setNeeds(owner, contribution?.chains.map(({ name }) => name) ?? []);
     for (const chain of contribution?.chains ?? []) {
       if (this.#chains.has(chain.name)) continue;
       this.#chains.set(chain.name, chain);
       this.#newChains.add(chain);
     }
+  }
+
+  #setNeeds(owner: string, names: readonly string[]): void {
+    for (const name of names) this.#users.set(name, (this.#users.get(name) ?? 0) + 1);
+    for (const name of this.#needs.get(owner) ?? []) this.#users.set(name, (this.#users.get(name) ?? 1) - 1);
+    if (names.length === 0) this.#needs.delete(owner);
+    else this.#needs.set(owner, names);
+  }
+
+  /** The chains that no owner needs any more. */
+  get idleChains(): string[] {
+    return [...this.#chains.keys()].filter((name) => (this.#users.get(name) ?? 0) === 0);
+  }
+
+  /** Deletes the chains that nobody needs, where the kernel has everything else that was set; returns how many. */
+  async tidy(): Promise<number> {
+    const idle = this.idleChains;
+    if (idle.length === 0 || !this.#written || this.#changed.size > 0) return 0;
+    for (const name of idle) {
+      this.#chains.delete(name);
+      this.#users.delete(name);
+    }
+    this.#outline = undefined;
+    try {
+      await this.#nft.commit(this.#schema, { chains: [], removed: [], added: [], removedChains: idle });
+    } catch (error) {
+      // A full write brings the kernel to what is wanted in any case.
+      this.#written = false;
+      throw error;
+    }
+    return idle.length;
   }
 
   #claim(owner: string, element: Element): Slot {

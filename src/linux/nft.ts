@@ -266,6 +266,8 @@ export interface Change {
   readonly chains: readonly Chain[];
   readonly removed: readonly Element[];
   readonly added: readonly Element[];
+  /** Chains that nothing refers to any more but one another. */
+  readonly removedChains?: readonly string[];
 }
 
 /** The transaction as text for `nft -f -`. Definitions come before what refers to them. */
@@ -281,6 +283,8 @@ export function renderChange(table: TableName, change: Change): string {
   for (const chain of change.chains)
     for (const rule of chain.rules) lines.push(`add rule ${id} ${name(chain.name)} ${renderRule(rule)}`);
   lines.push(...renderElements('delete', id, change.removed), ...renderElements('add', id, change.added));
+  for (const verb of ['flush', 'delete'])
+    for (const chain of change.removedChains ?? []) lines.push(`${verb} chain ${id} ${name(chain)}`);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 

@@ -28,6 +28,8 @@ const insistingMilliseconds = 3_000;
 const patientRepairs = 10;
 const auditMilliseconds = 300_000;
 const longestRetryMilliseconds = 30_000;
+/** Chains that nobody needs are deleted after so long, for most of them are soon needed again. */
+const tidyMilliseconds = 10_000;
 
 export class ProxyTables {
   readonly #tables: readonly FamilyTable[];
@@ -43,6 +45,7 @@ export class ProxyTables {
   #timer: NodeJS.Timeout | undefined;
   #auditTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
+  #tidyTimer: NodeJS.Timeout | undefined;
   #lastWrite = Number.NEGATIVE_INFINITY;
   /** How many repairs came soon after one another, and when the last one was. */
   #repairs = 0;
@@ -84,6 +87,7 @@ export class ProxyTables {
     clearTimeout(this.#timer);
     clearInterval(this.#auditTimer);
     clearTimeout(this.#settleTimer);
+    clearTimeout(this.#tidyTimer);
     await this.#writing;
     await this.#forgetting;
   }
@@ -123,10 +127,26 @@ export class ProxyTables {
       for (const { table } of this.#tables) await table.apply();
       this.#failures = 0;
       this.#forgetStaleFlows();
+      this.#tidyLater();
     } catch (error) {
       this.#failures++;
       this.#log.error({ error: String(error), failures: this.#failures }, 'the rules of Services could not be written');
     }
+  }
+
+  #tidyLater(): void {
+    if (this.#stopped || this.#tables.every(({ table }) => table.idleChains.length === 0)) return;
+    this.#tidyTimer ??= setTimeout(() => {
+      this.#tidyTimer = undefined;
+      if (this.#writing !== undefined) return this.#tidyLater();
+      this.#run(async () => {
+        for (const { table } of this.#tables)
+          await table.tidy().catch((error: unknown) => {
+            this.#failures++;
+            this.#log.warn({ error: String(error) }, 'chains that nobody needs could not be deleted');
+          });
+      });
+    }, tidyMilliseconds);
   }
 
   #describe(owner: string, described: Described): void {

@@ -1,7 +1,6 @@
 // Services with real packets: two nodes, pods, and a client outside of the cluster, each in a namespace of its own.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Pod } from '../../src/k8s/types.generated.ts';
 import { Network } from './namespaces.ts';
 import { ProxyProcess, service, slice } from './objects.ts';
 
