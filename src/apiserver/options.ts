@@ -69,11 +69,11 @@ export function deleteOptions(call: Call, body: Buffer): DeleteOptions {
 
 /** DeleteOptions as an object has them (a body, or a part of an Eviction). */
 export function readDeleteOptions(given: Record<string, unknown>, query = new URLSearchParams()): DeleteOptions {
-  const grace = given['gracePeriodSeconds'] ?? numberOf(query, 'gracePeriodSeconds');
+  const grace = given.gracePeriodSeconds ?? numberOf(query, 'gracePeriodSeconds');
   if (grace !== undefined && grace !== null && (typeof grace !== 'number' || !Number.isInteger(grace)))
     throw badRequest('gracePeriodSeconds must be a whole number of seconds');
-  const orphan = given['orphanDependents'] ?? query.get('orphanDependents');
-  const propagation = given['propagationPolicy'] ?? query.get('propagationPolicy') ?? legacyPropagation(orphan);
+  const orphan = given.orphanDependents ?? query.get('orphanDependents');
+  const propagation = given.propagationPolicy ?? query.get('propagationPolicy') ?? legacyPropagation(orphan);
   if (propagation !== undefined && propagation !== null && !isPropagation(propagation))
     throw invalid({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', [
       {
@@ -83,15 +83,15 @@ export function readDeleteOptions(given: Record<string, unknown>, query = new UR
         supported: ['Background', 'Foreground', 'Orphan', 'nil'],
       },
     ]);
-  const preconditions = fieldsOf(given['preconditions']);
+  const preconditions = fieldsOf(given.preconditions);
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  const dryRun = given['dryRun'];
+  const dryRun = given.dryRun;
   return {
     dryRun: checkDryRun(Array.isArray(dryRun) ? dryRun : query.getAll('dryRun'), 'DeleteOptions'),
     gracePeriodSeconds: typeof grace === 'number' ? grace : undefined,
     propagation: propagation ?? undefined,
-    uid: text(preconditions['uid']),
-    resourceVersion: text(preconditions['resourceVersion']),
+    uid: text(preconditions.uid),
+    resourceVersion: text(preconditions.resourceVersion),
   };
 }
 

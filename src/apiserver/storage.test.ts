@@ -60,7 +60,7 @@ test('a list of the past shows what was then', () => {
   storage.put(shelf, object('b'));
   storage.delete(shelf, 'default', 'a');
   assert.deepEqual(
-    storage.listAt(shelf, undefined, then).map((one) => one['data']),
+    storage.listAt(shelf, undefined, then).map((one) => one.data),
     [{ value: '1' }],
   );
 });
@@ -72,7 +72,7 @@ test('changes since a revision carry the state before them', () => {
   storage.delete(shelf, 'default', 'a');
   const changes = storage.changesSince(shelf, 1);
   assert.deepEqual(
-    changes.map(({ revision, deleted, old }) => ({ revision, deleted, old: old?.['data'] })),
+    changes.map(({ revision, deleted, old }) => ({ revision, deleted, old: old?.data })),
     [
       { revision: 2, deleted: false, old: { value: '1' } },
       { revision: 3, deleted: true, old: { value: '2' } },

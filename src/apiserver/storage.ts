@@ -214,6 +214,6 @@ export class Storage {
   }
 
   #number(query: string): number {
-    return Number(this.#database.prepare(query).get()?.['n'] ?? 0);
+    return Number(this.#database.prepare(query).get()?.n ?? 0);
   }
 }

@@ -94,7 +94,7 @@ export function prepareUpdate(api: Api, kind: Kind, object: ApiObject, old: ApiO
   }
   if (subresource === 'finalize') {
     const { spec } = object;
-    object.spec = { ...old.spec, finalizers: spec?.['finalizers'] ?? [] };
+    object.spec = { ...old.spec, finalizers: spec?.finalizers ?? [] };
     object.status = old.status ?? {};
     return;
   }

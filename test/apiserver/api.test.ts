@@ -9,8 +9,8 @@ before(async () => {
 after(() => lab.stop());
 
 const maps = '/api/v1/namespaces/default/configmaps';
-const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body['metadata']);
-const itemsOf = (answer: Answer): { metadata: { name: string } }[] => Object(answer.body['items']);
+const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body.metadata);
+const itemsOf = (answer: Answer): { metadata: { name: string } }[] => Object(answer.body.items);
 
 async function createMap(name: string, more: object = {}): Promise<Answer> {
   return lab.send('POST', maps, { body: { metadata: { name, ...more }, data: { a: '1' } } });
@@ -33,7 +33,7 @@ test('a request that is too large is read to its end, so that its sender gets th
   const body = { metadata: { name: 'huge' }, data: { a: 'x'.repeat(8_000_000) } };
   const answer = await lab.send('POST', maps, { body });
   assert.equal(answer.code, 413);
-  assert.equal(answer.body['message'], 'Request entity too large: limit is 3145728');
+  assert.equal(answer.body.message, 'Request entity too large: limit is 3145728');
 });
 
 test('a scale is printed as a table', async () => {
@@ -44,21 +44,21 @@ test('a scale is printed as a table', async () => {
   const table = await lab.send('GET', `${deployments}/scaled/scale`, {
     headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' },
   });
-  assert.deepEqual(Object(table.body['rows'])[0].cells.slice(0, 3), ['scaled', 3, 0]);
+  assert.deepEqual(Object(table.body.rows)[0].cells.slice(0, 3), ['scaled', 3, 0]);
 });
 
 test('a certificate of another authority and a wrong token get 401', async () => {
   assert.equal((await lab.send('GET', maps, { as: 'stranger' })).code, 401);
   const wrong = await lab.send('GET', maps, { as: 'anonymous', headers: { authorization: 'Bearer wrong' } });
   assert.equal(wrong.code, 401);
-  assert.equal(wrong.body['reason'], 'Unauthorized');
+  assert.equal(wrong.body.reason, 'Unauthorized');
 });
 
 test('what a user may not do gets 403 in the words of Kubernetes', async () => {
   const answer = await lab.send('POST', '/api/v1/namespaces', { as: 'node', body: { metadata: { name: 'x' } } });
   assert.equal(answer.code, 403);
   assert.match(
-    String(answer.body['message']),
+    String(answer.body.message),
     /^namespaces is forbidden: User "system:node:n1" cannot create resource "namespaces" in API group "" at the cluster scope/,
   );
 });
@@ -68,14 +68,14 @@ test('a token of a ServiceAccount is an identity', async () => {
     body: { spec: {} },
   });
   assert.equal(created.code, 201);
-  const { token } = Object(created.body['status']);
+  const { token } = Object(created.body.status);
   const headers = { authorization: `Bearer ${token}` };
   const who = await lab.send('POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', {
     as: 'anonymous',
     headers,
     body: {},
   });
-  assert.equal(Object(who.body['status']).userInfo.username, 'system:serviceaccount:default:default');
+  assert.equal(Object(who.body.status).userInfo.username, 'system:serviceaccount:default:default');
   assert.equal((await lab.send('GET', maps, { as: 'anonymous', headers })).code, 403);
 });
 
@@ -102,7 +102,7 @@ test('nobody grants more rights than they have', async () => {
   const beyond = [rule(['secrets'], ['get'])];
   const refused = await lab.send('POST', roles, { headers, body: { metadata: { name: 'more' }, rules: beyond } });
   assert.equal(refused.code, 403);
-  assert.match(String(refused.body['message']), /attempting to grant RBAC permissions not currently held/);
+  assert.match(String(refused.body.message), /attempting to grant RBAC permissions not currently held/);
   const binding = {
     metadata: { name: 'all' },
     subjects: [{ kind: 'User', name: 'alice', apiGroup: 'rbac.authorization.k8s.io' }],
@@ -115,15 +115,15 @@ test('nobody grants more rights than they have', async () => {
 test('an object gets its uid, time and revision; a second one of the name is refused', async () => {
   const first = await createMap('once');
   assert.equal(first.code, 201);
-  assert.match(String(metadataOf(first)['uid']), /^[0-9a-f-]{36}$/);
-  assert.match(String(metadataOf(first)['creationTimestamp']), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+  assert.match(String(metadataOf(first).uid), /^[0-9a-f-]{36}$/);
+  assert.match(String(metadataOf(first).creationTimestamp), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
   const second = await createMap('once');
-  assert.deepEqual([second.code, second.body['message']], [409, 'configmaps "once" already exists']);
+  assert.deepEqual([second.code, second.body.message], [409, 'configmaps "once" already exists']);
 });
 
 test('generateName makes names', async () => {
   const answer = await lab.send('POST', maps, { body: { metadata: { generateName: 'made-' } } });
-  assert.match(String(metadataOf(answer)['name']), /^made-[bcdfghjklmnpqrstvwxz2456789]{5}$/);
+  assert.match(String(metadataOf(answer).name), /^made-[bcdfghjklmnpqrstvwxz2456789]{5}$/);
 });
 
 test('an update with a revision of the past is a conflict, one without a revision is not', async () => {
@@ -133,7 +133,7 @@ test('an update with a revision of the past is a conflict, one without a revisio
   assert.equal((await lab.send('PUT', path, { body: object })).code, 200);
   const stale = await lab.send('PUT', path, { body: { ...object, data: { a: '3' } } });
   assert.equal(stale.code, 409);
-  assert.match(String(stale.body['message']), /the object has been modified; please apply your changes to the latest/);
+  assert.match(String(stale.body.message), /the object has been modified; please apply your changes to the latest/);
   const blind = await lab.send('PUT', path, { body: { metadata: { name: 'raced' }, data: { a: '4' } } });
   assert.equal(blind.code, 200);
 });
@@ -141,7 +141,7 @@ test('an update with a revision of the past is a conflict, one without a revisio
 test('an update that changes nothing makes no revision', async () => {
   const created = await createMap('same');
   const again = await lab.send('PUT', `${maps}/same`, { body: created.body });
-  assert.equal(metadataOf(again)['resourceVersion'], metadataOf(created)['resourceVersion']);
+  assert.equal(metadataOf(again).resourceVersion, metadataOf(created).resourceVersion);
 });
 
 test('a dry run answers as if, and stores nothing', async () => {
@@ -156,14 +156,14 @@ test('names of the URL and the body must agree', async () => {
   assert.equal(other.code, 400);
   const elsewhere = await lab.send('POST', maps, { body: { metadata: { name: 'x', namespace: 'kube-system' } } });
   assert.deepEqual(
-    [elsewhere.code, elsewhere.body['message']],
+    [elsewhere.code, elsewhere.body.message],
     [400, 'the namespace of the provided object does not match the namespace sent on the request'],
   );
 });
 
 test('nothing is created in a namespace that is not there', async () => {
   const answer = await lab.send('POST', '/api/v1/namespaces/nowhere/configmaps', { body: { metadata: { name: 'x' } } });
-  assert.deepEqual([answer.code, answer.body['message']], [404, 'namespaces "nowhere" not found']);
+  assert.deepEqual([answer.code, answer.body.message], [404, 'namespaces "nowhere" not found']);
 });
 
 test('a list comes in pages of one snapshot', async () => {
@@ -174,20 +174,20 @@ test('a list comes in pages of one snapshot', async () => {
     ['page-a', 'page-b'],
   );
   await lab.send('DELETE', `${maps}/page-c`);
-  const token = encodeURIComponent(String(metadataOf(first)['continue']));
+  const token = encodeURIComponent(String(metadataOf(first).continue));
   const second = await lab.send('GET', `${maps}?labelSelector=page%3Dyes&limit=2&continue=${token}`);
   assert.deepEqual(
     itemsOf(second).map(({ metadata }) => metadata.name),
     ['page-c'],
     'the page shows what was there when the list began',
   );
-  assert.equal(metadataOf(second)['continue'], undefined);
+  assert.equal(metadataOf(second).continue, undefined);
 });
 
 test('a revision of the future is answered with 504, nonsense with 400', async () => {
   const future = await lab.send('GET', `${maps}?resourceVersion=99999999`);
   assert.equal(future.code, 504);
-  assert.equal(Object(future.body['details']).causes[0].reason, 'ResourceVersionTooLarge');
+  assert.equal(Object(future.body.details).causes[0].reason, 'ResourceVersionTooLarge');
   assert.equal((await lab.send('GET', `${maps}?resourceVersion=x`)).code, 400);
   assert.equal((await lab.send('GET', `${maps}?resourceVersionMatch=Exact`)).code, 400);
   assert.equal((await lab.send('GET', `${maps}?continue=x`)).code, 400);
@@ -207,7 +207,7 @@ async function watched(
 
 test('a watch tells what happened since a revision, as its selector sees it', async () => {
   const created = await createMap('seen', { labels: { w: 'in' } });
-  const from = metadataOf(created)['resourceVersion'];
+  const from = metadataOf(created).resourceVersion;
   const put = (labels: object, data: object) =>
     lab.send('PUT', `${maps}/seen`, { body: { metadata: { name: 'seen', labels }, data } });
   await put({ w: 'in' }, { a: '2' });
@@ -249,7 +249,7 @@ test('finalizers keep a deleted object until they are gone, and none can be adde
   await createMap('held', { finalizers: ['example.com/hold'] });
   const path = `${maps}/held`;
   const deleted = await lab.send('DELETE', path);
-  assert.ok(metadataOf(deleted)['deletionTimestamp']);
+  assert.ok(metadataOf(deleted).deletionTimestamp);
   const merge = { 'content-type': 'application/merge-patch+json' };
   const more = await lab.send('PATCH', path, {
     headers: merge,
@@ -264,14 +264,14 @@ test('propagation becomes a finalizer for the garbage collector', async () => {
   await createMap('parent');
   const body = { propagationPolicy: 'Foreground' };
   const deleted = await lab.send('DELETE', `${maps}/parent`, { body });
-  assert.deepEqual(metadataOf(deleted)['finalizers'], ['foregroundDeletion']);
+  assert.deepEqual(metadataOf(deleted).finalizers, ['foregroundDeletion']);
 });
 
 test('preconditions of a deletion', async () => {
   await createMap('guarded');
   const wrong = await lab.send('DELETE', `${maps}/guarded`, { body: { preconditions: { uid: 'other' } } });
   assert.equal(wrong.code, 409);
-  assert.match(String(wrong.body['message']), /Precondition failed: UID in precondition: other, UID in object meta: /);
+  assert.match(String(wrong.body.message), /Precondition failed: UID in precondition: other, UID in object meta: /);
 });
 
 test('a collection is deleted by its selector', async () => {
@@ -290,8 +290,8 @@ test('metadata alone, for controllers that need no more', async () => {
   await createMap('partial');
   const accept = 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io';
   const answer = await lab.send('GET', `${maps}/partial`, { headers: { accept } });
-  assert.equal(answer.body['kind'], 'PartialObjectMetadata');
-  assert.equal(answer.body['data'], undefined);
+  assert.equal(answer.body.kind, 'PartialObjectMetadata');
+  assert.equal(answer.body.data, undefined);
 });
 
 test('unknown paths, resources and verbs', async () => {
@@ -318,8 +318,8 @@ test('events are one store with two views', async () => {
   const created = await lab.send('POST', '/apis/events.k8s.io/v1/namespaces/default/events', { body: event });
   assert.equal(created.code, 201, created.text);
   const core = await lab.send('GET', '/api/v1/namespaces/default/events/e1');
-  assert.equal(core.body['message'], 'it happened');
-  assert.equal(Object(core.body['involvedObject']).name, 'p');
+  assert.equal(core.body.message, 'it happened');
+  assert.equal(Object(core.body.involvedObject).name, 'p');
   const selected = await lab.send('GET', '/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp');
   assert.equal(itemsOf(selected).length, 1);
 });
@@ -332,10 +332,10 @@ test('objects, revisions and cluster addresses are the same after a restart', as
   await lab.restart();
   const read = await lab.send('GET', `${services}/kept`);
   assert.deepEqual(read.body, created.body);
-  const { nodePort } = Object(created.body['spec']).ports[0];
+  const { nodePort } = Object(created.body.spec).ports[0];
   const second = await lab.send('POST', services, {
     body: { metadata: { name: 'rival' }, spec: { ports: [{ port: 80, nodePort }], type: 'NodePort' } },
   });
   assert.equal(second.code, 422);
-  assert.match(String(second.body['message']), /Invalid value: \d+: provided port is already allocated/);
+  assert.match(String(second.body.message), /Invalid value: \d+: provided port is already allocated/);
 });

@@ -11,7 +11,7 @@ before(async () => {
 after(() => lab.stop());
 
 const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
-const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body['metadata']);
+const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body.metadata);
 
 const definition = (plural: string, kind: string, version: object = {}) => ({
   apiVersion: 'apiextensions.k8s.io/v1',
@@ -60,7 +60,7 @@ const path = (plural: string, version = 'v1'): string => `/apis/example.com/${ve
 test('a definition is served at once: defaults, pruning, columns, status, scale, versions', async () => {
   const created = await lab.send('POST', definitions, { body: definition('widgets', 'Widget') });
   assert.equal(created.code, 201, created.text);
-  const conditions: { type: string; status: string }[] = Object(created.body['status']).conditions;
+  const conditions: { type: string; status: string }[] = Object(created.body.status).conditions;
   assert.deepEqual(
     conditions.map(({ type, status }) => `${type}=${status}`),
     ['NamesAccepted=True', 'Established=True'],
@@ -75,30 +75,30 @@ test('a definition is served at once: defaults, pruning, columns, status, scale,
     },
   });
   assert.equal(widget.code, 201, widget.text);
-  assert.deepEqual(widget.body['spec'], { replicas: 1 });
-  assert.equal(widget.body['status'], undefined);
-  assert.match(String(widget.headers['warning']), /unknown field/);
+  assert.deepEqual(widget.body.spec, { replicas: 1 });
+  assert.equal(widget.body.status, undefined);
+  assert.match(String(widget.headers.warning), /unknown field/);
   const status = await lab.send('PUT', `${path('widgets')}/w/status`, {
     body: { ...widget.body, spec: { replicas: 5 }, status: { replicas: 2 } },
   });
-  assert.deepEqual([status.body['spec'], status.body['status']], [{ replicas: 1 }, { replicas: 2 }]);
-  assert.equal(metadataOf(status)['generation'], 1);
+  assert.deepEqual([status.body.spec, status.body.status], [{ replicas: 1 }, { replicas: 2 }]);
+  assert.equal(metadataOf(status).generation, 1);
   const scaled = await lab.send('PATCH', `${path('widgets')}/w/scale`, {
     headers: { 'content-type': 'application/merge-patch+json' },
     body: { spec: { replicas: 3 } },
   });
   assert.deepEqual(
-    [scaled.body['kind'], scaled.body['spec'], scaled.body['status']],
+    [scaled.body.kind, scaled.body.spec, scaled.body.status],
     ['Scale', { replicas: 3 }, { replicas: 2 }],
   );
   const table = await lab.send('GET', path('widgets'), {
     headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' },
   });
-  assert.deepEqual(Object(table.body['rows'])[0].cells, ['w', 3]);
+  assert.deepEqual(Object(table.body.rows)[0].cells, ['w', 3]);
   const other = await lab.send('GET', `${path('widgets', 'v1alpha1')}/w`);
-  assert.equal(other.body['apiVersion'], 'example.com/v1alpha1');
+  assert.equal(other.body.apiVersion, 'example.com/v1alpha1');
   const discovery = await lab.send('GET', '/apis/example.com');
-  assert.equal(Object(discovery.body['preferredVersion']).version, 'v1');
+  assert.equal(Object(discovery.body.preferredVersion).version, 'v1');
 });
 
 test('deleting a definition deletes its objects first, and waits for their finalizers', async () => {
@@ -125,7 +125,7 @@ test('custom objects are served again after a restart', async () => {
   await lab.send('POST', definitions, { body: definition('things', 'Thing') });
   await lab.send('POST', path('things'), { body: { metadata: { name: 't' }, spec: { colour: 'red' } } });
   await lab.restart();
-  assert.deepEqual((await lab.send('GET', `${path('things')}/t`)).body['spec'], { colour: 'red', replicas: 1 });
+  assert.deepEqual((await lab.send('GET', `${path('things')}/t`)).body.spec, { colour: 'red', replicas: 1 });
 });
 
 test('conversion by webhook is refused', async () => {
@@ -134,7 +134,7 @@ test('conversion by webhook is refused', async () => {
     body: { ...body, spec: { ...body.spec, conversion: { strategy: 'Webhook' } } },
   });
   assert.equal(answer.code, 422);
-  assert.match(String(answer.body['message']), /spec\.conversion\.strategy: Unsupported value: "Webhook"/);
+  assert.match(String(answer.body.message), /spec\.conversion\.strategy: Unsupported value: "Webhook"/);
 });
 
 // Real definitions lie beside a developer's checkout; a user's clone has none.
@@ -159,5 +159,5 @@ test('the definitions of Gateway API and ClusterNetworkPolicy are servable', {
     },
   });
   assert.equal(route.code, 201, route.text);
-  assert.deepEqual(Object(route.body['spec']).rules[0].matches, [{ path: { type: 'PathPrefix', value: '/' } }]);
+  assert.deepEqual(Object(route.body.spec).rules[0].matches, [{ path: { type: 'PathPrefix', value: '/' } }]);
 });

@@ -83,7 +83,7 @@ test('server-side apply owns fields and says who is in the way', options, async 
 });
 
 test('explain tells what a field means', options, async () => {
-  assert.match(await run('explain', 'pod.spec'), /Specification of the desired behavior of the pod[^]*nodeName/);
+  assert.match(await run('explain', 'pod.spec'), /Specification of the desired behavior of the pod[\s\S]*nodeName/);
 });
 
 test('a custom resource is applied again with another state', options, async () => {

@@ -43,7 +43,7 @@ export interface Lab {
   stop(): Promise<void>;
 }
 
-const log = pino({ level: process.env['WEFT_LOG'] ?? 'silent' }, pino.destination(2));
+const log = pino({ level: process.env.WEFT_LOG ?? 'silent' }, pino.destination(2));
 
 export async function startLab(serviceCidrs = ['10.96.0.0/16']): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'wt-apiserver-'));

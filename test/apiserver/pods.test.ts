@@ -9,7 +9,7 @@ before(async () => {
 after(() => lab.stop());
 
 const pods = '/api/v1/namespaces/default/pods';
-const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body['metadata']);
+const metadataOf = (answer: Answer): Record<string, unknown> => Object(answer.body.metadata);
 const create = (name: string, spec: object = {}): Promise<Answer> =>
   lab.send('POST', pods, { body: { metadata: { name }, spec: { containers: [{ name: 'c', image: 'i' }], ...spec } } });
 const bind = (name: string, node: string): Promise<Answer> =>
@@ -18,7 +18,7 @@ const bind = (name: string, node: string): Promise<Answer> =>
 test('a new pod gets its ServiceAccount, the token volume, tolerations and a first status', async () => {
   const { body, code, text } = await create('whole');
   assert.equal(code, 201, text);
-  const spec = Object(body['spec']);
+  const spec = Object(body.spec);
   assert.equal(spec.serviceAccountName, 'default');
   assert.equal(spec.containers[0].volumeMounts[0].mountPath, '/var/run/secrets/kubernetes.io/serviceaccount');
   assert.match(spec.volumes[0].name, /^kube-api-access-[a-z0-9]{5}$/);
@@ -26,7 +26,7 @@ test('a new pod gets its ServiceAccount, the token volume, tolerations and a fir
     spec.tolerations.map((one: { key: string }) => one.key),
     ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'],
   );
-  assert.deepEqual(body['status'], { phase: 'Pending', qosClass: 'BestEffort' });
+  assert.deepEqual(body.status, { phase: 'Pending', qosClass: 'BestEffort' });
 });
 
 test('a pod waits for a ServiceAccount that is about to come, and is refused without it', async () => {
@@ -39,21 +39,18 @@ test('a pod waits for a ServiceAccount that is about to come, and is refused wit
   const other = { ...body, metadata: { name: 'q' }, spec: { ...body.spec, serviceAccountName: 'none' } };
   const refused = await lab.send('POST', `${path}/pods`, { body: other });
   assert.equal(refused.code, 403);
-  assert.match(
-    String(refused.body['message']),
-    /error looking up service account fresh\/none: serviceaccount "none" not/,
-  );
+  assert.match(String(refused.body.message), /error looking up service account fresh\/none: serviceaccount "none" not/);
 });
 
 test('a pod is bound once', async () => {
   await create('bound');
   assert.equal((await bind('bound', 'n1')).code, 201);
   const pod = await lab.send('GET', `${pods}/bound`);
-  assert.equal(Object(pod.body['spec']).nodeName, 'n1');
-  assert.equal(Object(pod.body['status']).conditions[0].type, 'PodScheduled');
+  assert.equal(Object(pod.body.spec).nodeName, 'n1');
+  assert.equal(Object(pod.body.status).conditions[0].type, 'PodScheduled');
   const again = await bind('bound', 'n2');
   assert.equal(again.code, 409);
-  assert.match(String(again.body['message']), /pod bound is already assigned to node "n1"/);
+  assert.match(String(again.body.message), /pod bound is already assigned to node "n1"/);
 });
 
 test('ephemeral containers are added to a pod that runs; those that are there stay', async () => {
@@ -66,12 +63,12 @@ test('ephemeral containers are added to a pod that runs; those that are there st
     });
   const added = await patch([{ name: 'debugger', image: 'tools', targetContainerName: 'c' }]);
   assert.equal(added.code, 200, added.text);
-  const [container] = Object(added.body['spec']).ephemeralContainers;
+  const [container] = Object(added.body.spec).ephemeralContainers;
   assert.equal(container.terminationMessagePolicy, 'File');
   assert.equal((await patch([{ name: 'second', image: 'tools' }])).code, 200);
   const pod = await lab.send('GET', path);
   assert.deepEqual(
-    Object(pod.body['spec'])
+    Object(pod.body.spec)
       .ephemeralContainers.map(({ name }: { name: string }) => name)
       .sort(),
     ['debugger', 'second'],
@@ -81,13 +78,13 @@ test('ephemeral containers are added to a pod that runs; those that are there st
     [[], /existing ephemeral containers "debugger" may not be removed/],
     [[{ name: 'debugger', image: 'other' }], /existing ephemeral containers "debugger" may not be changed/],
   ] as const)
-    assert.match(String((await patch([...containers], 'merge')).body['message']), reason);
+    assert.match(String((await patch([...containers], 'merge')).body.message), reason);
   for (const [wrong, reason] of [
     [{ name: 'c', image: 'i' }, /Duplicate value: "c"/],
     [{ name: 'x', image: 'i', targetContainerName: 'none' }, /targetContainerName: Not found: "none"/],
     [{ name: 'x', image: 'i', ports: [{ containerPort: 80 }] }, /ports: Forbidden: cannot be set for an Ephemeral/],
   ] as const)
-    assert.match(String((await patch([wrong])).body['message']), reason);
+    assert.match(String((await patch([wrong])).body.message), reason);
 });
 
 test('a pod on no node is deleted at once, one on a node by its kubelet with grace 0', async () => {
@@ -97,11 +94,11 @@ test('a pod on no node is deleted at once, one on a node by its kubelet with gra
   await create('somewhere', { terminationGracePeriodSeconds: 7 });
   await bind('somewhere', 'n1');
   const deleted = await lab.send('DELETE', `${pods}/somewhere`);
-  assert.equal(metadataOf(deleted)['deletionGracePeriodSeconds'], 7);
+  assert.equal(metadataOf(deleted).deletionGracePeriodSeconds, 7);
   const later = await lab.send('DELETE', `${pods}/somewhere?gracePeriodSeconds=60`);
-  assert.equal(metadataOf(later)['deletionTimestamp'], metadataOf(deleted)['deletionTimestamp']);
+  assert.equal(metadataOf(later).deletionTimestamp, metadataOf(deleted).deletionTimestamp);
   const sooner = await lab.send('DELETE', `${pods}/somewhere?gracePeriodSeconds=2`);
-  assert.equal(metadataOf(sooner)['deletionGracePeriodSeconds'], 2);
+  assert.equal(metadataOf(sooner).deletionGracePeriodSeconds, 2);
   await lab.send('DELETE', `${pods}/somewhere`, { body: { gracePeriodSeconds: 0 } });
   assert.equal((await lab.send('GET', `${pods}/somewhere`)).code, 404);
 });
@@ -119,9 +116,9 @@ test('status and spec are written apart, and only the spec counts as a generatio
   const created = await create('apart');
   const body = { ...created.body, status: { phase: 'Running' }, spec: { ignored: true } };
   const status = await lab.send('PUT', `${pods}/apart/status`, { body });
-  assert.equal(Object(status.body['status']).phase, 'Running');
-  assert.equal(Object(status.body['spec']).containers.length, 1);
-  assert.equal(metadataOf(status)['generation'], 1);
+  assert.equal(Object(status.body.status).phase, 'Running');
+  assert.equal(Object(status.body.spec).containers.length, 1);
+  assert.equal(metadataOf(status).generation, 1);
   const merge = { 'content-type': 'application/merge-patch+json' };
   const image = [{ name: 'c', image: 'j' }];
   const patched = await lab.send('PATCH', `${pods}/apart`, {
@@ -129,13 +126,13 @@ test('status and spec are written apart, and only the spec counts as a generatio
     body: { spec: { containers: image }, status: { phase: 'Failed' } },
   });
   assert.equal(patched.code, 200, patched.text);
-  assert.equal(metadataOf(patched)['generation'], 2);
-  assert.equal(Object(patched.body['status']).phase, 'Running');
+  assert.equal(metadataOf(patched).generation, 2);
+  assert.equal(Object(patched.body.status).phase, 'Running');
   const labelled = await lab.send('PATCH', `${pods}/apart`, {
     headers: merge,
     body: { metadata: { labels: { a: 'b' } } },
   });
-  assert.equal(metadataOf(labelled)['generation'], 2);
+  assert.equal(metadataOf(labelled).generation, 2);
 });
 
 test('what cannot be streamed says why', async () => {
@@ -143,23 +140,23 @@ test('what cannot be streamed says why', async () => {
   const log = await lab.send('GET', `${pods}/silent/log`);
   assert.deepEqual([log.code, log.text], [200, '']);
   const container = await lab.send('GET', `${pods}/silent/log?container=x`);
-  assert.equal(container.body['message'], 'container x is not valid for pod silent');
-  assert.equal((await lab.send('GET', `${pods}/silent/exec?command=ls`)).body['message'], 'Upgrade request required');
+  assert.equal(container.body.message, 'container x is not valid for pod silent');
+  assert.equal((await lab.send('GET', `${pods}/silent/exec?command=ls`)).body.message, 'Upgrade request required');
 });
 
 test('a terminating namespace takes no new objects, and goes when it is finalized', async () => {
   await lab.send('POST', '/api/v1/namespaces', { body: { metadata: { name: 'leaving' } } });
   const path = '/api/v1/namespaces/leaving';
   const deleted = await lab.send('DELETE', path);
-  assert.equal(Object(deleted.body['status']).phase, 'Terminating');
+  assert.equal(Object(deleted.body.status).phase, 'Terminating');
   const late = await lab.send('POST', `${path}/configmaps`, { body: { metadata: { name: 'late' } } });
   assert.equal(late.code, 403);
-  assert.equal(Object(late.body['details']).causes[0].reason, 'NamespaceTerminating');
+  assert.equal(Object(late.body.details).causes[0].reason, 'NamespaceTerminating');
   const finalized = await lab.send('PUT', `${path}/finalize`, {
     body: { metadata: { name: 'leaving' }, spec: { finalizers: [] } },
   });
   assert.equal(finalized.code, 200, finalized.text);
   assert.equal((await lab.send('GET', path)).code, 404);
   const mine = await lab.send('DELETE', '/api/v1/namespaces/default');
-  assert.equal(mine.body['message'], 'namespaces "default" is forbidden: this namespace may not be deleted');
+  assert.equal(mine.body.message, 'namespaces "default" is forbidden: this namespace may not be deleted');
 });

@@ -13,7 +13,7 @@ after(() => Promise.all([lab.stop(), dual.stop()]));
 const services = '/api/v1/namespaces/default/services';
 const specOf = (answer: Answer): ServiceSpec => {
   assert.ok(answer.code < 300, answer.text);
-  return Object(answer.body['spec']);
+  return Object(answer.body.spec);
 };
 const create = (name: string, spec: object, on = lab): Promise<Answer> =>
   on.send('POST', services, { body: { metadata: { name }, spec: { ports: [{ port: 80 }], ...spec } } });
@@ -35,7 +35,7 @@ test('an update need not repeat what was allocated, and cannot change it', async
   assert.deepEqual([after.clusterIP, after.ports], [before.clusterIP, before.ports]);
   const changed = await replace('keeps', { type: 'NodePort', clusterIP: '10.96.0.77' });
   assert.equal(changed.code, 422);
-  assert.match(String(changed.body['message']), /field is immutable|may not change once set/);
+  assert.match(String(changed.body.message), /field is immutable|may not change once set/);
 });
 
 test('node ports come and go with the type', async () => {
@@ -59,9 +59,9 @@ test('a chosen address must be free and in the range', async () => {
   specOf(await create('chosen', { clusterIP: '10.96.0.10' }));
   const taken = await create('rival', { clusterIP: '10.96.0.10' });
   assert.equal(taken.code, 422);
-  assert.match(String(taken.body['message']), /failed to allocate IP 10\.96\.0\.10: provided IP is already allocated/);
+  assert.match(String(taken.body.message), /failed to allocate IP 10\.96\.0\.10: provided IP is already allocated/);
   const outside = await create('outside', { clusterIP: '10.97.0.10' });
-  assert.match(String(outside.body['message']), /the provided IP \(10\.97\.0\.10\) is not in the valid range/);
+  assert.match(String(outside.body.message), /the provided IP \(10\.97\.0\.10\) is not in the valid range/);
   await lab.send('DELETE', `${services}/chosen`);
   specOf(await create('rival', { clusterIP: '10.96.0.10' }));
 });
@@ -95,11 +95,11 @@ test('two families are preferred, but not required, where the cluster has one', 
   assert.deepEqual(preferred.ipFamilies, ['IPv4']);
   const required = await create('required', { ipFamilyPolicy: 'RequireDualStack' });
   assert.equal(required.code, 422);
-  assert.match(String(required.body['message']), /this cluster is not configured for dual-stack services/);
+  assert.match(String(required.body.message), /this cluster is not configured for dual-stack services/);
 });
 
 test('the kubernetes Service leads to the API server', async () => {
   assert.equal(specOf(await lab.send('GET', `${services}/kubernetes`)).clusterIP, '10.96.0.1');
   const slice = await lab.send('GET', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes');
-  assert.deepEqual(Object(slice.body['endpoints'])[0].addresses, ['172.18.0.2']);
+  assert.deepEqual(Object(slice.body.endpoints)[0].addresses, ['172.18.0.2']);
 });

@@ -56,8 +56,7 @@ export function checkGrant(
   old: ApiObject | undefined,
 ): void {
   if (kind.group !== rbac || user.groups.includes(group.masters)) return;
-  if (old !== undefined && sameJson(old['rules'], object['rules']) && sameJson(old['subjects'], object['subjects']))
-    return;
+  if (old !== undefined && sameJson(old.rules, object.rules) && sameJson(old.subjects, object.subjects)) return;
   const grant = grantOf(kind, object, policy);
   if (grant === undefined) return;
   const { namespace } = object.metadata;

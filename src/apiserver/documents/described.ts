@@ -12,7 +12,7 @@ export type Json = Record<string, unknown>;
 const builtIn: Readonly<Record<string, Json>> = definitions;
 
 /** A bundle has the file beside it (scripts/build.ts). */
-const folder = process.env['WEFT_BUNDLED'] === '1' ? import.meta.dirname : join(import.meta.dirname, '../generated');
+const folder = process.env.WEFT_BUNDLED === '1' ? import.meta.dirname : join(import.meta.dirname, '../generated');
 
 const readText = (): string => readFileSync(join(folder, 'descriptions.json'), 'utf8');
 
@@ -31,7 +31,7 @@ export function describedDefinitions(): Record<string, Json> {
 
 function described(definition: Json, words: Json): Json {
   const { '': own, ...ofFields } = words;
-  const properties = isFields(definition['properties']) ? definition['properties'] : undefined;
+  const properties = isFields(definition.properties) ? definition.properties : undefined;
   return {
     ...(typeof own === 'string' && { description: own }),
     ...definition,

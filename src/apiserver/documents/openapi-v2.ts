@@ -44,7 +44,7 @@ function schemaMessage(schema: Json): Buffer {
   text(1, '$ref');
   text(2, 'format');
   text(4, 'description');
-  if (Array.isArray(schema['required'])) for (const name of schema['required']) parts.push(bytes(19, String(name)));
+  if (Array.isArray(schema.required)) for (const name of schema.required) parts.push(bytes(19, String(name)));
   const { additionalProperties, type, items, properties } = schema;
   if (isFields(additionalProperties)) parts.push(bytes(21, bytes(1, schemaMessage(additionalProperties))));
   else if (additionalProperties === true) parts.push(bytes(21, flag(2, true)));
@@ -71,7 +71,7 @@ function customDefinition(kind: Kind): Json {
     properties: {
       apiVersion: { type: 'string' },
       kind: { type: 'string' },
-      ...(isFields(own['properties']) ? own['properties'] : {}),
+      ...(isFields(own.properties) ? own.properties : {}),
       metadata: { $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' },
     },
     'x-kubernetes-group-version-kind': [{ group: kind.group, version: kind.version, kind: kind.kind }],
@@ -79,17 +79,16 @@ function customDefinition(kind: Kind): Json {
 }
 
 function simplified(schema: Json): Json {
-  if (schema['nullable'] === true || schema['x-kubernetes-int-or-string'] === true) return {};
+  if (schema.nullable === true || schema['x-kubernetes-int-or-string'] === true) return {};
   if (schema['x-kubernetes-preserve-unknown-fields'] === true)
-    return typeof schema['type'] === 'string' ? { type: schema['type'] } : {};
+    return typeof schema.type === 'string' ? { type: schema.type } : {};
   const result: Json = { ...schema };
-  if (isFields(schema['properties']))
-    result['properties'] = Object.fromEntries(
-      Object.entries(schema['properties']).map(([name, value]) => [name, isFields(value) ? simplified(value) : {}]),
+  if (isFields(schema.properties))
+    result.properties = Object.fromEntries(
+      Object.entries(schema.properties).map(([name, value]) => [name, isFields(value) ? simplified(value) : {}]),
     );
-  if (isFields(schema['items'])) result['items'] = simplified(schema['items']);
-  if (isFields(schema['additionalProperties']))
-    result['additionalProperties'] = simplified(schema['additionalProperties']);
+  if (isFields(schema.items)) result.items = simplified(schema.items);
+  if (isFields(schema.additionalProperties)) result.additionalProperties = simplified(schema.additionalProperties);
   return result;
 }
 

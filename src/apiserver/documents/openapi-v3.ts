@@ -65,7 +65,7 @@ function collect(name: string, into: Record<string, unknown>, from: Definitions)
 function convert(value: unknown, refer: (name: string) => void): unknown {
   if (Array.isArray(value)) return value.map((item) => convert(item, refer));
   if (!isFields(value)) return value;
-  const reference = value['$ref'];
+  const reference = value.$ref;
   if (typeof reference === 'string' && reference.startsWith('#/definitions/')) {
     const name = reference.slice('#/definitions/'.length);
     refer(name);
@@ -73,7 +73,7 @@ function convert(value: unknown, refer: (name: string) => void): unknown {
     const { $ref: _, ...beside } = value;
     return Object.keys(beside).length === 0 ? pointer : { ...beside, allOf: [pointer] };
   }
-  if (value['format'] === 'int-or-string')
+  if (value.format === 'int-or-string')
     return { oneOf: [{ type: 'integer' }, { type: 'string' }], format: 'int-or-string' };
   return Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, convert(inner, refer)]));
 }
@@ -86,7 +86,7 @@ function customSchema(kind: Kind): unknown {
     properties: {
       apiVersion: { type: 'string' },
       kind: { type: 'string' },
-      ...(isFields(own['properties']) ? own['properties'] : {}),
+      ...(isFields(own.properties) ? own.properties : {}),
       metadata: { allOf: [{ $ref: `#/components/schemas/${meta}.ObjectMeta` }] },
     },
     'x-kubernetes-group-version-kind': [gvk(kind)],

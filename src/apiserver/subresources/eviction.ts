@@ -14,9 +14,9 @@ export async function evict(api: Api, kind: Kind, call: Call): Promise<unknown> 
   const { namespace, name } = call.info;
   const schema = builtinSchema('io.k8s.api.policy.v1.Eviction');
   const { object } = decodeBody(call.request.headers['content-type'], await readBody(call.request), schema);
-  const named = fieldsOf(object['metadata'])['name'];
+  const named = fieldsOf(object.metadata).name;
   if (named !== undefined && named !== name)
     throw badRequest(`name in URL does not match name in Eviction object: ${name} and ${String(named)}`);
-  deleteObject(api, kind, namespace, name, readDeleteOptions(fieldsOf(object['deleteOptions']), call.query));
+  deleteObject(api, kind, namespace, name, readDeleteOptions(fieldsOf(object.deleteOptions), call.query));
   return success(201);
 }

@@ -82,7 +82,7 @@ function write(
   const { namespace, name } = call.info;
   const change = (object: ApiObject): ApiObject => {
     const scale = wanted(scaleOf(kind, object));
-    const replicas = scale.spec?.['replicas'] ?? 0;
+    const replicas = scale.spec?.replicas ?? 0;
     if (typeof replicas !== 'number' || replicas < 0)
       throw invalid({ group: 'autoscaling', kind: 'Scale' }, name, [
         {

@@ -174,7 +174,7 @@ const controllerRevisions: Printer = {
     return [
       metadata.name ?? '',
       owner === undefined ? '<none>' : `${owner.kind.toLowerCase()}${group}/${owner.name}`,
-      Number(object['revision'] ?? 0),
+      Number(object.revision ?? 0),
       ageOf(metadata.creationTimestamp, now),
     ];
   },
