@@ -26,6 +26,14 @@ test('the wishes of containerd and podman are understood', () => {
   assert.deepEqual(wishes.ips, ['10.0.0.5', 'fd00::5']);
 });
 
+test('aliases are a list, or as podman has them a list for each network', () => {
+  for (const aliases of [['web'], { weft: ['web'], other: ['x'] }]) {
+    const problems: string[] = [];
+    const wishes = parseWishes({ name: 'weft', runtimeConfig: { aliases } }, new Map(), problems);
+    assert.deepEqual([wishes.settings.aliases, problems], [['web'], []]);
+  }
+});
+
 test('the runtime goes before CNI_ARGS, and both before the annotation of the pod', () => {
   const annotations = { 'io.kubernetes.cri.pod-annotations': { 'network.weft.dev/ip-addresses': '10.0.0.3' } };
   assert.deepEqual(read({ ...annotations }).ips, ['10.0.0.3']);

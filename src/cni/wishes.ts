@@ -88,7 +88,7 @@ export function parseWishes(
   const mac = runtime.value('mac') === undefined ? args.get('MAC') : runtime.text('mac');
   const dns = wishedDns(runtime);
   return {
-    settings: { ...readSettings(runtime), ...macField(mac, problems) },
+    settings: { ...readSettings(runtime, config.name), ...macField(mac, problems) },
     ips,
     ranges: runtime.list('ipRanges').map((set) => set.items().flatMap((range) => wishedRange(range) ?? [])),
     ...(dns === undefined ? {} : { dns }),
@@ -130,11 +130,13 @@ function refuseUnsupported(config: Readonly<Record<string, unknown>>): void {
   throw new CniError(errorCode.unsupportedField, `not supported by this plugin: ${named}`, details);
 }
 
-function readSettings(fields: Fields): Settings {
+/** Aliases are a list (CONVENTIONS.md), or a list for each network (podman). */
+function readSettings(fields: Fields, network?: unknown): Settings {
+  const byNetwork = isRecord(fields.value('aliases')) && typeof network === 'string';
   return {
     ports: fields.list('portMappings').flatMap((entry) => portMapping(entry) ?? []),
     bandwidth: bandwidth(fields.object('bandwidth')),
-    aliases: fields.texts('aliases'),
+    aliases: byNetwork ? fields.object('aliases').texts(network) : fields.texts('aliases'),
   };
 }
 
