@@ -18,7 +18,7 @@ import {
 } from './family-pods.ts';
 import { apply, inNode, kubeconfig, kubectl, kubectlWith, run, until, weft } from './tools.ts';
 
-const cluster = 'wtdual';
+const cluster = `wtd${process.pid.toString(36)}`;
 const families = ['IPv4', 'IPv6'] as const satisfies readonly Family[];
 const nodes = [`${cluster}-control-plane`, `${cluster}-worker`] as const;
 

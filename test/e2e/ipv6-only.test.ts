@@ -7,7 +7,7 @@ import { listOf, servers, service } from './family-objects.ts';
 import { askFromNode, askFromPod, hasIpv6, hostLoopbacks, nodeAddresses, readPods, url } from './family-pods.ts';
 import { apply, inNode, kubeconfig, kubectl, kubectlWith, weft } from './tools.ts';
 
-const cluster = 'wtsix';
+const cluster = `wts${process.pid.toString(36)}`;
 const nodes = [`${cluster}-control-plane`, `${cluster}-worker`] as const;
 
 describe('a cluster with IPv6 alone', { skip: !hasIpv6 && 'this kernel has no IPv6' }, () => {
