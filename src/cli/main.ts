@@ -10,6 +10,7 @@ import { kubeconfigCommand } from './kubeconfig.ts';
 import { nodeCommand } from './node.ts';
 import { UsageError } from './output.ts';
 import { statusCommand } from './status.ts';
+import { underlayCommand } from './underlay.ts';
 import { upCommand } from './up.ts';
 
 const program = new Command('weft')
@@ -24,6 +25,7 @@ for (const command of [
   kubeconfigCommand(),
   nodeCommand(),
   fabricCommand(),
+  underlayCommand(),
   bgpCommand(),
   imageCommand(),
 ])

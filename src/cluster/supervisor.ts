@@ -22,6 +22,7 @@ import { ensureNetworkConfig } from './fabric.ts';
 import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } from './identities.ts';
 import { contextName, kubeconfigText } from './kubeconfig.ts';
 import { type ClusterLayout, dnsAddresses, layoutOf } from './layout.ts';
+import { reapplyConditions } from './links.ts';
 import { findNode, removeNodeTraces, withNode, withoutNode, writeHosts } from './members.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
@@ -281,6 +282,7 @@ class Supervisor {
   #makeNamespaces(): void {
     const layout = this.#layout;
     const made = ensureNetwork(this.#settings, layout);
+    reapplyConditions(layout);
     for (const node of layout.nodes) {
       mkdirSync(node.run, { recursive: true, mode: 0o700 });
       mkdirSync(node.state, { recursive: true, mode: 0o700 });

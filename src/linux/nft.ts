@@ -49,6 +49,8 @@ export type Statement =
   | { readonly do: 'dnat'; readonly family: 'ip' | 'ip6'; readonly to: Expr }
   | { readonly do: 'masquerade' }
   | { readonly do: 'mark'; readonly value: Expr }
+  /** Into which class of the outgoing interface's queue the packet goes: 1:MINOR. */
+  | { readonly do: 'class'; readonly minor: number }
   | {
       readonly do: 'update';
       readonly map: string;
@@ -178,6 +180,9 @@ function renderStatement(statement: Statement): string {
       return 'masquerade fully-random';
     case 'mark':
       return `meta mark set ${renderExpr(statement.value)}`;
+    case 'class':
+      // Numbers of classes are read as hexadecimal.
+      return `meta priority set 1:${Number(whole(statement.minor)).toString(16)}`;
     case 'update':
       return `update @${name(statement.map)} { ${renderExpr(statement.key)} timeout ${whole(statement.timeoutSeconds)}s : ${renderExpr(statement.value)} }`;
     case 'reject':
