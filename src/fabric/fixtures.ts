@@ -44,10 +44,11 @@ export function inputOf(
   config: Partial<NetworkConfig> = {},
   own: readonly string[] = ['172.18.0.2/16', 'fd18::2/64'],
   nodeName: string | undefined = 'a',
+  clusterCidrs: readonly string[] = ['10.244.0.0/16', 'fd00::/64'],
 ): FabricInput {
   const context = {
     ...(nodeName !== undefined && { nodeName }),
-    clusterCidrs: [asCidr('10.244.0.0/16'), asCidr('fd00::/64')],
+    clusterCidrs: clusterCidrs.map(asCidr),
   };
   return {
     context,
