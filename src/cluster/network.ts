@@ -8,6 +8,7 @@ import { createNamedNetns, deleteNamedNetns, isNetns, netnsPath, sysctl } from '
 import { protocol, replaceRoute } from '../linux/routes.ts';
 import { type Cidr, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import type { ClusterLayout, NodeLayout } from './layout.ts';
+import { segmentRoutes } from './segment-routes.ts';
 import { byFamily, type Segment, underlayMac } from './segments.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -131,9 +132,7 @@ function connectNode(
   const addresses = byFamily(segment.subnets, node.addresses);
   const cable = { netns: node.name, name: nodeInterface, port: node.role, addresses };
   const link = plugIn(underlay, bridge, inside, cable);
-  if (settings.underlaySubnets > 1)
-    for (const [to, via] of byFamily(settings.underlay, segment.routers))
-      replaceRoute(inside, { to, via, link, protocol: protocol.static });
+  for (const route of segmentRoutes(settings, node.segment)) replaceRoute(inside, { ...route, link });
   // A node has no way out. Its own connections to Services need a route all the same: the kernel looks for one before
   // the proxy's rules give the packet its real destination.
   for (const [to, source] of byFamily(settings.serviceCidrs, node.addresses))

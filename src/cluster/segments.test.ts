@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asCidr, asIp } from '../net/address.ts';
 import { layoutOf } from './layout.ts';
+import { segmentRoutes } from './segment-routes.ts';
 import { segmentsOf, underlayMac } from './segments.ts';
 import { decideSettings } from './settings.ts';
 
@@ -48,4 +49,19 @@ test('nodes keep their names and addresses when others go', () => {
 test('a hardware address of the underlay follows from the address', () => {
   assert.equal(underlayMac(asIp('172.18.0.3')), '02:57:ac:12:00:03');
   assert.equal(underlayMac(asIp('fd12::a:3')), '02:57:00:0a:00:03');
+});
+
+test('a node of two subnets reaches the other one through the router of its own, in each family', () => {
+  const settings = decideSettings({ name: 'x', underlaySubnets: 2, podCidr: '10.244.0.0/16,fd00:10:244::/56' });
+  const [four, six] = settings.underlay;
+  const [first, second] = segmentsOf(settings);
+  assert.deepEqual(
+    segmentRoutes(settings, 1).map(({ to, via }) => [to, via]),
+    [
+      [four, second?.routers[0]],
+      [six, second?.routers[1]],
+    ],
+  );
+  assert.notEqual(first?.routers[0], second?.routers[0]);
+  assert.deepEqual(segmentRoutes(decideSettings({ name: 'x' }), 0), []);
 });

@@ -5,6 +5,7 @@ import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluste
 import { createDialServer } from '../cluster/dial.ts';
 import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
 import { apiServerPort, clusterDomain, dnsAddresses, kubeletPort } from '../cluster/layout.ts';
+import { keepSegmentRoutes, segmentRoutes } from '../cluster/segment-routes.ts';
 import { startCniDaemon } from '../cni/daemon.ts';
 import { startFabric } from '../fabric/start.ts';
 import { connect } from '../k8s/connect.ts';
@@ -27,6 +28,7 @@ await runProcess('agent', async (log) => {
     userAgent: 'weft-agent',
     onProblem: (problem) => log.warn({ problem }, 'API'),
   });
+  keepSegmentRoutes(segmentRoutes(settings, node.segment), log);
   const common = { client, nodeName: node.name, clusterCidrs: settings.podCidrs };
   await Promise.all([
     startKubelet({
