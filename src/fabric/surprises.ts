@@ -2,7 +2,7 @@
 import { parseAddress, RTM_DELADDR, RTM_NEWADDR } from '../linux/addresses.ts';
 import { parseForwarding } from '../linux/forwarding.ts';
 import { RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
-import { parseNeighbour, RTM_DELNEIGH, RTM_NEWNEIGH } from '../linux/neighbours.ts';
+import { parseNeighbour, parseNeighbourKey, RTM_DELNEIGH, RTM_NEWNEIGH } from '../linux/neighbours.ts';
 import { flag, type Message } from '../linux/netlink.ts';
 import type { MonitorEvent } from '../linux/netlink-monitor.ts';
 import { parseRoute, RTM_DELROUTE, RTM_NEWROUTE } from '../linux/routes.ts';
@@ -72,8 +72,10 @@ function contradictsNeighbour(message: Message, { state, device }: Memory): bool
     const known = state.forwarding.get(keyOf.forwarding({ link: vxlanName, mac: forwarding.mac }));
     return isNew ? known?.remote !== forwarding.remote : known?.remote === forwarding.remote;
   }
-  const neighbour = parseNeighbour(message);
-  if (neighbour === undefined || neighbour.link !== device) return false;
-  const known = state.neighbours.get(keyOf.neighbour({ link: vxlanName, address: neighbour.address }));
-  return known !== undefined && (!isNew || !neighbour.permanent || known.mac !== neighbour.mac);
+  const key = parseNeighbourKey(message);
+  if (key === undefined || key.link !== device) return false;
+  const known = state.neighbours.get(keyOf.neighbour({ link: vxlanName, address: key.address }));
+  if (known === undefined) return false;
+  const neighbour = isNew ? parseNeighbour(message) : undefined;
+  return neighbour?.permanent !== true || neighbour.mac !== known.mac;
 }

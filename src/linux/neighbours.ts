@@ -63,6 +63,13 @@ export function listNeighbours(nl: Netlink): Neighbour[] {
   return answers.flatMap((message) => parseNeighbour(message) ?? []);
 }
 
+/** Of which address on which link an RTM_NEWNEIGH or RTM_DELNEIGH message tells; one that was forgotten has no MAC. */
+export function parseNeighbourKey(message: Message): Pick<Neighbour, 'link' | 'address'> | undefined {
+  const address = parseAttributes(message.body.subarray(12)).get(NDA.dst);
+  if (address?.length !== 4 && address?.length !== 16) return undefined;
+  return { link: message.body.readInt32LE(4), address: ipFromBytes(address) };
+}
+
 /** The entry of an RTM_NEWNEIGH or RTM_DELNEIGH message; undefined where it has no MAC or no address. */
 export function parseNeighbour(message: Message): Neighbour | undefined {
   const found = parseAttributes(message.body.subarray(12));
