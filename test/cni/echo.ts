@@ -24,8 +24,8 @@ const clientSource = `
 use IO::Socket::IP;
 my ($proto, $host, $port, $source) = @ARGV;
 my @source = $source eq '' ? () : (LocalHost => $source);
-my $socket = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => 1, @source) or die "$host: $@\\n";
-$SIG{ALRM} = sub { die "$host: no answer\\n" }; alarm 1;
+my $socket = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => 2, @source) or die "$host: $@\\n";
+$SIG{ALRM} = sub { die "$host: no answer\\n" }; alarm 2;
 if ($proto eq 'udp') { $socket->send('x' x 1000); defined $socket->recv(my $answer, 200) or die "$host: $!\n"; print $answer; }
 else { local $/; print scalar <$socket>; }`;
 
