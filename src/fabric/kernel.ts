@@ -46,6 +46,9 @@ export class FabricKernel {
     const state = emptyState();
     const nl = this.#nl;
     const device = links.find(({ name, kind }) => name === vxlanName && kind === 'vxlan');
+    // The settings of a device are written once and changed by nobody; a new device has those of all.
+    if (device !== undefined && device.index === this.#device)
+      for (const [key, value] of this.#state?.sysctls ?? []) state.sysctls.set(key, value);
     this.#device = device?.index ?? 0;
     for (const { to, via, link, metric, mtu } of listRoutes(nl, { protocol: fabricProtocol })) {
       const throughDevice = device !== undefined && link === device.index;

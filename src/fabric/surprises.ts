@@ -1,7 +1,7 @@
 // Which of the kernel's announcements mean that the fabric must look at the kernel anew: someone else changed it. Pure.
 import { parseAddress, RTM_DELADDR, RTM_NEWADDR } from '../linux/addresses.ts';
 import { parseForwarding } from '../linux/forwarding.ts';
-import { RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
+import { parseLink, RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
 import { parseNeighbour, parseNeighbourKey, RTM_DELNEIGH, RTM_NEWNEIGH } from '../linux/neighbours.ts';
 import { flag, type Message } from '../linux/netlink.ts';
 import type { MonitorEvent } from '../linux/netlink-monitor.ts';
@@ -33,7 +33,8 @@ function contradicts(message: Message, memory: Memory): boolean {
     case RTM_DELLINK: {
       // The kernel drops the routes of a link that goes down without a word. Announcements of bridges are about ports.
       const index = message.body.readInt32LE(4);
-      return message.body.readUInt8(0) === 0 && (index === memory.device || memory.underlay.has(index));
+      if (message.body.readUInt8(0) !== 0) return false;
+      return index === memory.device ? contradictsDevice(message, memory) : memory.underlay.has(index);
     }
     case RTM_NEWADDR:
     case RTM_DELADDR: {
@@ -52,6 +53,14 @@ function contradicts(message: Message, memory: Memory): boolean {
     default:
       return false;
   }
+}
+
+/** The device is gone, or is no longer as it was made. */
+function contradictsDevice(message: Message, { state }: Memory): boolean {
+  const known = state.links.get(vxlanName);
+  const link = parseLink(message);
+  if (message.type === RTM_DELLINK || known === undefined) return true;
+  return link.name !== known.name || link.up !== known.up || link.mtu !== known.mtu || link.mac !== known.mac;
 }
 
 /** One of ours was deleted, or someone replaced it by one of theirs. */
