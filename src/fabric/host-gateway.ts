@@ -25,7 +25,7 @@ export function directRoute({ peer, to }: Reach, via: Ip): FabricRoute {
   return { to, via, owner: peer.owner };
 }
 
-export function notOnLink(via: Ip): string {
+function notOnLink(via: Ip): string {
   return `its address ${via} is on no subnet of this node: choose the fabric vxlan, or router with a router between them`;
 }
 

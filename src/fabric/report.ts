@@ -7,12 +7,15 @@ import type { FabricProblem } from './plan.ts';
 
 /** So many changes of one pass are told one by one; of more, their number. */
 const mostTold = 10;
+/** A problem that lasts so long is told as an Event, in ms: nodes that start miss one another for a moment. */
+const lastingMs = 5_000;
 
 export class FabricReport {
   readonly #log: Log;
   readonly #recorder: Recorder | undefined;
   readonly #node: ObjectReference | undefined;
   #last = '';
+  #lasting: NodeJS.Timeout | undefined;
 
   /** Without a recorder and a node, as for a router, the log alone is told. */
   constructor(log: Log, recorder?: Recorder, node?: ObjectReference) {
@@ -28,7 +31,7 @@ export class FabricReport {
     if (surprised) this.#event('Normal', 'FabricRepaired', `Put right in the kernel: ${told.join('; ')}`);
   }
 
-  /** What is wrong now; told when it changes. */
+  /** What is wrong now; told when it changes, and as an Event when it lasts. */
   problems(problems: readonly FabricProblem[], waitsFor?: string): void {
     const lines = [
       ...problems.map(({ owner, reason }) => `${owner}: ${reason}`),
@@ -39,7 +42,9 @@ export class FabricReport {
     this.#last = text;
     if (text === '') this.#log.info('every node can be reached');
     else this.#log.warn({ problems: lines }, 'not every node can be reached');
-    if (problems.length > 0) this.#event('Warning', 'FabricProblem', text);
+    clearTimeout(this.#lasting);
+    if (problems.length === 0) return;
+    this.#lasting = setTimeout(() => this.#event('Warning', 'FabricProblem', text), lastingMs).unref();
   }
 
   #event(type: 'Normal' | 'Warning', reason: string, message: string): void {

@@ -1,7 +1,7 @@
 // The vxlan fabric: packets to other nodes' pods travel in UDP between the nodes. Pure.
 import { createHash } from 'node:crypto';
 import { asIp, familyOf, type Ip, ipToBigInt, type Mac } from '../net/address.ts';
-import { directRoute, notOnLink, sortRoutes } from './host-gateway.ts';
+import { directRoute, sortRoutes } from './host-gateway.ts';
 import type { FabricInput } from './kinds.ts';
 import { addressOf, compare, type Peer } from './peers.ts';
 import {
@@ -49,7 +49,10 @@ export function decideVxlan(input: FabricInput): FabricPlan {
       routes.push({ ...directRoute(reach, direct), ...(mtu !== undefined && { mtu }) });
     else if (remote === undefined) {
       if (direct !== undefined && peer.ready)
-        problems.push({ owner: peer.owner, reason: `it does not take in VXLAN, and ${notOnLink(direct)}` });
+        problems.push({
+          owner: peer.owner,
+          reason: `it does not take in VXLAN yet, and ${direct} is on no subnet of this node`,
+        });
     } else {
       const via = firstAddress(to);
       const [mac, owner] = [vtepMac(remote), peer.owner];
