@@ -88,7 +88,7 @@ function nameConflict(
   return undefined;
 }
 
-export const isEstablished = ({ status }: CustomResourceDefinition): boolean =>
+const isEstablished = ({ status }: CustomResourceDefinition): boolean =>
   status?.conditions?.some(({ type, status: value }) => type === 'Established' && value === 'True') ?? false;
 
 /** The kinds of an established CRD: one for each served version. */

@@ -25,10 +25,10 @@ function renamed(object: ApiObject, table: Readonly<Record<string, string>>, api
 }
 
 /** The stored event as events.k8s.io/v1 shows it. */
-export const viewEvent = (stored: ApiObject): ApiObject => renamed(stored, names, 'events.k8s.io/v1');
+const viewEvent = (stored: ApiObject): ApiObject => renamed(stored, names, 'events.k8s.io/v1');
 
 /** An event of events.k8s.io/v1 as it is stored. */
-export const storeEvent = (object: ApiObject): ApiObject => renamed(object, storedNames, 'v1');
+const storeEvent = (object: ApiObject): ApiObject => renamed(object, storedNames, 'v1');
 
 export function eventsView(schemaOf: (definition: string) => KindSchema): Kind {
   const definition = 'io.k8s.api.events.v1.Event';

@@ -71,10 +71,6 @@ export const resourceOf = (kind: Kind): { group: string; resource: string } => (
   resource: kind.plural,
 });
 
-/** `pods`, `deployments.apps`: how messages name a resource. */
-export const qualified = (resource: { group: string; resource: string }): string =>
-  resource.group === '' ? resource.resource : `${resource.resource}.${resource.group}`;
-
 const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const;
 const readVerbs = ['get', 'list', 'watch'] as const;
 

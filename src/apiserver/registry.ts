@@ -39,7 +39,7 @@ const review = (group: string, folder: string, kind: string, namespaced = false)
   definition: `io.k8s.api.${folder}.v1.${kind}`,
 });
 
-export const reviewKinds: readonly ReviewKind[] = [
+const reviewKinds: readonly ReviewKind[] = [
   review('authentication.k8s.io', 'authentication', 'TokenReview'),
   review('authentication.k8s.io', 'authentication', 'SelfSubjectReview'),
   review('authorization.k8s.io', 'authorization', 'SubjectAccessReview'),

@@ -82,6 +82,6 @@ function collectionVerb(verb: Verb, query: URLSearchParams): Verb {
 }
 
 /** A boolean of a query: absent is false; present without a value, `1` or `true` is true. */
-export function isTrue(value: string | null): boolean {
+function isTrue(value: string | null): boolean {
   return value !== null && value !== 'false' && value !== '0';
 }

@@ -19,7 +19,7 @@ import {
   validateUpdate,
 } from './schema/validate.ts';
 
-export const hasStatus = (kind: Kind): boolean => kind.subresources.includes('status');
+const hasStatus = (kind: Kind): boolean => kind.subresources.includes('status');
 
 /** The first status of kinds whose required fields clients expect to be there. */
 const firstStatus: Readonly<Record<string, () => Record<string, unknown>>> = {

@@ -21,7 +21,7 @@ import { applyPatch } from './schema/patch.ts';
 import { prepareCreate, prepareUpdate } from './strategy.ts';
 
 /** Stores an object of a kind, and returns it as the kind shows it; a dry run only returns it. */
-export function store(api: Api, kind: Kind, object: ApiObject, dryRun: boolean): ApiObject {
+function store(api: Api, kind: Kind, object: ApiObject, dryRun: boolean): ApiObject {
   if (dryRun) return object;
   return present(kind, api.storage.put(kind.storage, kind.view === undefined ? object : kind.view.write(object)));
 }

@@ -44,7 +44,7 @@ export function demoObjects(): { resource: Resource<KubeObject>; object: KubeObj
 }
 
 /** The Deployment with what makes its image configured. Pure. */
-export function configure(deployment: Deployment): Deployment {
+function configure(deployment: Deployment): Deployment {
   const more = configured[deployment.metadata.name ?? ''];
   const { template } = deployment.spec;
   if (more === undefined || template.spec === undefined) return deployment;

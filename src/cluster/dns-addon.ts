@@ -15,7 +15,7 @@ const resources: Record<string, Resource<KubeObject>> = {
 };
 
 /** The objects of cluster DNS with the Service at those addresses, one of each family. */
-export async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
+async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
   const file = join(projectRoot(), 'deploy', 'dns.yml');
   const objects: KubeObject[] = [];

@@ -9,7 +9,7 @@ const pauseMs = 5;
 const kinds = ['mnt', 'net'] as const;
 
 /** Processes whose mount or network namespace is one of these (`mnt:[4026532177]`, as links in /proc read). */
-export function processesOf(namespaces: ReadonlySet<string>): Set<number> {
+function processesOf(namespaces: ReadonlySet<string>): Set<number> {
   const found = new Set<number>();
   // The caller's own namespaces are never meant: everything of the machine is in them.
   const wanted = new Set(namespaces);

@@ -31,7 +31,7 @@ export interface FabricStatus {
 }
 
 /** The ConfigMap's content for these settings. Pure. */
-export function networkConfigData(
+function networkConfigData(
   { fabric, crossSubnet }: Pick<FabricSettings, 'fabric' | 'crossSubnet'>,
   layout: Pick<ClusterLayout, 'segments'>,
 ): Record<string, string> {
@@ -76,7 +76,7 @@ export async function fabricStatus(client: Client): Promise<FabricStatus> {
   };
 }
 
-export function nodeFabric(node: Node): NodeFabric {
+function nodeFabric(node: Node): NodeFabric {
   const { name = '', annotations } = node.metadata;
   const inPlace = annotations?.[fabricAnnotation.inPlace];
   const vtep = annotations?.[fabricAnnotation.vtep];
@@ -92,7 +92,7 @@ export function nodeFabric(node: Node): NodeFabric {
  * The Ready nodes that have not changed yet: that send another way, or that do not take in VXLAN where they must, or
  * still do where they need not. Pure.
  */
-export function nodesBehind(fabric: NetworkConfig['fabric'], list: readonly NodeFabric[]): string[] {
+function nodesBehind(fabric: NetworkConfig['fabric'], list: readonly NodeFabric[]): string[] {
   return list
     .filter(
       ({ ready, inPlace, vtep }) => ready && (inPlace !== fabric || (vtep !== undefined) !== (fabric === 'vxlan')),

@@ -7,7 +7,7 @@ import type { ClusterLayout } from './layout.ts';
 import { supervisorCommand, supervisorLog } from './programs.ts';
 
 /** The descriptors by which a process inside of a node finds back to the host's namespaces. */
-export const hostNamespaceFds = { mnt: 3, net: 4, uts: 5 } as const;
+const hostNamespaceFds = { mnt: 3, net: 4, uts: 5 } as const;
 
 /** How long a new supervisor is waited for before the next is started; they agree on one by a lock. */
 const patienceMs = 1500;

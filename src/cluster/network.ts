@@ -42,11 +42,6 @@ export function ensureNetwork(settings: ClusterSettings, layout: ClusterLayout):
   return made;
 }
 
-/** Takes a node's namespace away, and with it its cable. */
-export function removeNodeNetwork(node: NodeLayout): void {
-  deleteNamedNetns(node.name);
-}
-
 /** True where the namespace was made now. */
 function ensureNetns(name: string): boolean {
   if (isNetns(netnsPath(name))) return false;

@@ -334,7 +334,7 @@ function smallestPort(links: readonly Link[]): number {
 }
 
 /** The ranges of a node that lie in the cluster's (all of them where the cluster's are not given). */
-export function podRanges(node: Node, clusterCidrs: readonly Cidr[]): Cidr[] {
+function podRanges(node: Node, clusterCidrs: readonly Cidr[]): Cidr[] {
   const texts = node.spec?.podCIDRs ?? (node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR]);
   return texts.flatMap((text) => {
     const range = parseCidr(text);

@@ -15,14 +15,14 @@ import { supportedVersions } from './protocol.ts';
 import { shimSource } from './shim.ts';
 import { capabilities } from './wishes.ts';
 
-export const pluginName = 'weft-cni';
+const pluginName = 'weft-cni';
 const configName = '10-weft.conflist';
 
 /**
  * The network's configuration. `cniVersion` is the newest that runtimes of 2022 (containerd 1.6) read; newer ones pick
  * the highest of `cniVersions`.
  */
-export function networkConfiguration(): object {
+function networkConfiguration(): object {
   return {
     cniVersion: '1.0.0',
     cniVersions: supportedVersions.filter((version) => version !== '0.3.0'),

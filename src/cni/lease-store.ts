@@ -36,7 +36,7 @@ export interface LeaseStoreOptions {
  * As long as the kernel keeps a UDP flow without an answer, and DNS caches keep an answer of this cluster (30 s both):
  * what still means the old owner of an address has forgotten it by then.
  */
-export const defaultRestMs = 30_000;
+const defaultRestMs = 30_000;
 
 const schema = `
   CREATE TABLE IF NOT EXISTS lease (

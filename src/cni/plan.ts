@@ -154,7 +154,7 @@ const anyBurst = 0xffffffff;
  * The token bucket of a limit. The burst is at least two packets, and where the runtime does not care 20 ms of the
  * rate, but not less than two segments of 64 KB (with the burst that containerd sends nothing under 512 MB is limited).
  */
-export function tokenBucket({ rate, burst }: RateLimit, mtu: number): TokenBucket {
+function tokenBucket({ rate, burst }: RateLimit, mtu: number): TokenBucket {
   const bytes = Math.max(1, Math.floor(rate / 8));
   const wished = burst >= anyBurst ? Math.max(131_072, bytes / 50) : burst / 8;
   const most = Math.floor(Math.min(Math.max(wished, 2 * mtu), 0xffffffff));

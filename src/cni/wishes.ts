@@ -55,7 +55,7 @@ export interface Wishes {
 export const noSettings: Settings = { ports: [], bandwidth: {}, aliases: [] };
 
 /** The capabilities that the plugin has, as the configuration claims them. The last one is what containerd 1.6 calls it. */
-export const podAnnotations = 'io.kubernetes.cri.pod-annotations';
+const podAnnotations = 'io.kubernetes.cri.pod-annotations';
 export const capabilities = [
   'portMappings',
   'bandwidth',
@@ -68,7 +68,7 @@ export const capabilities = [
 ] as const;
 
 /** The annotation of a pod that asks for static addresses: one for a family, separated by a comma. */
-export const addressAnnotation = 'network.weft.dev/ip-addresses';
+const addressAnnotation = 'network.weft.dev/ip-addresses';
 
 /** Fields of runtimeConfig that ask for what this plugin has not. */
 const unsupported = ['infinibandGUID', 'deviceID', 'cgroupPath'];

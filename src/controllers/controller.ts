@@ -43,13 +43,13 @@ export function runController(context: ControllerContext, options: ControllerOpt
 }
 
 /** The opposite of keyOf. */
-export function splitKey(key: string): ObjectKey {
+function splitKey(key: string): ObjectKey {
   const slash = key.indexOf('/');
   return slash < 0 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
 /** Whether a create was refused because its namespace is being deleted: nothing to retry with urgency. */
-export function isNamespaceEnding(error: unknown): boolean {
+function isNamespaceEnding(error: unknown): boolean {
   return (
     error instanceof ApiError &&
     (error.status.details?.causes ?? []).some(({ reason }) => reason === 'NamespaceTerminating')

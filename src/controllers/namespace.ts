@@ -96,7 +96,7 @@ export function runNamespaces(context: ControllerContext): Controller {
 }
 
 /** The conditions that `kubectl describe namespace` shows while something is left. */
-export function deletionConditions(
+function deletionConditions(
   left: readonly Remainder[],
   failure: string | undefined,
   now: string,

@@ -53,7 +53,7 @@ export function choose(
   return allocate(ranges, sizes, [...used, ...[...reserved.values()].flat()]) ?? allocate(ranges, sizes, used);
 }
 
-export function podCidrsOf(node: Node): Cidr[] {
+function podCidrsOf(node: Node): Cidr[] {
   const { podCIDRs, podCIDR } = node.spec ?? {};
   const texts = podCIDRs ?? (podCIDR === undefined ? [] : [podCIDR]);
   return texts.map(parseCidr).filter((range) => range !== undefined);

@@ -12,7 +12,7 @@ import { type Controller, runController } from './controller.ts';
 const quarantine = 40_000;
 
 /** Why a pod is to be removed without its kubelet, or undefined. `goneFor` is how long its node has been gone, in ms. */
-export function reasonToRemove(pod: Pod, node: Node | undefined, goneFor: number): string | undefined {
+function reasonToRemove(pod: Pod, node: Node | undefined, goneFor: number): string | undefined {
   const nodeName = pod.spec?.nodeName;
   const deleting = pod.metadata.deletionTimestamp !== undefined;
   if (!nodeName) return deleting ? 'it was deleted before it had a node' : undefined;

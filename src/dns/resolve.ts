@@ -23,7 +23,7 @@ export interface Resolution {
 }
 
 /** The version of the specification that this server keeps (`dns-version.<zone>`). */
-export const schemaVersion = '1.1.0';
+const schemaVersion = '1.1.0';
 const versionTtl = 28_800;
 const longestChain = 8;
 

@@ -10,7 +10,7 @@ export interface CacheOptions {
 }
 
 /** The wait before the attempt after `failures` failed ones, in ms: 100 first, doubling to 5 s, jittered by a quarter. */
-export function backOff(failures: number, random: number): number {
+function backOff(failures: number, random: number): number {
   return Math.min(100 * 2 ** Math.max(0, failures - 1), 5000) * (0.75 + random / 2);
 }
 

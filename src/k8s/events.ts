@@ -117,7 +117,7 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
 }
 
 /** A reference to an object, as events carry it. */
-export function referenceOf(object: KubeObject): ObjectReference {
+function referenceOf(object: KubeObject): ObjectReference {
   const { name, namespace, uid, resourceVersion } = object.metadata;
   const { apiVersion, kind } = object;
   return Object.fromEntries(

@@ -1,7 +1,7 @@
 // A test double of the client: objects in memory, with versions, conflicts, finalizers, selectors and watches.
 import { createCache } from './cache.ts';
 import { ApiError, type Client, type DeleteOptions, type Patch, type Selection, type WatchEvent } from './client.ts';
-import { type KubeObject, keyOf, type Resource, type Stored } from './object.ts';
+import type { KubeObject, Resource, Stored } from './object.ts';
 import { collectionPath } from './paths.ts';
 import { parseFieldSelector, parseLabelSelector } from './selectors.ts';
 
@@ -244,9 +244,4 @@ function fieldOf(object: KubeObject, field: string): string {
   for (const name of field.split('.'))
     value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
   return value === undefined ? '' : String(value);
-}
-
-/** The keys of all objects of a resource in a fake client, sorted: what tests compare. */
-export async function keysOf(client: Client, resource: Resource<KubeObject>): Promise<string[]> {
-  return (await client.list(resource)).items.map((item) => keyOf(item)).sort();
 }

@@ -14,7 +14,7 @@ export function matchesNodeTerm(term: NodeSelectorTerm, node: Node): boolean {
 }
 
 /** Whether a node matches any of the selector's terms. */
-export function matchesNodeSelector(selector: NodeSelector, node: Node): boolean {
+function matchesNodeSelector(selector: NodeSelector, node: Node): boolean {
   return selector.nodeSelectorTerms.some((term) => matchesNodeTerm(term, node));
 }
 

@@ -122,7 +122,7 @@ const valueRule =
   "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /** What is wrong with a label's or annotation's key (IsQualifiedName), or undefined. */
-export function labelKeyProblem(key: string): string | undefined {
+function labelKeyProblem(key: string): string | undefined {
   const parts = key.split('/');
   const [name = '', prefix] = parts.length === 1 ? parts : [parts[1], parts[0]];
   if (parts.length > 2)
@@ -136,7 +136,7 @@ export function labelKeyProblem(key: string): string | undefined {
 }
 
 /** What is wrong with a label's value (IsValidLabelValue), or undefined. */
-export function labelValueProblem(value: string): string | undefined {
+function labelValueProblem(value: string): string | undefined {
   if (value.length > 63) return 'must be no more than 63 bytes';
   return value === '' || namePattern.test(value) ? undefined : valueRule;
 }

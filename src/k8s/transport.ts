@@ -191,7 +191,7 @@ function apiErrorOf(response: IncomingMessage, text: string, exchange: Exchange)
 }
 
 /** The Status in a text, where it is one. */
-export function readStatus(text: string): Status | undefined {
+function readStatus(text: string): Status | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return isStatus(value) ? value : undefined;

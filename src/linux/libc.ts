@@ -47,7 +47,7 @@ function check(result: number, what: string): number {
   return result;
 }
 
-export const SOCK_RAW = 3;
+const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
 const AF_NETLINK = 16;

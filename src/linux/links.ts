@@ -193,11 +193,6 @@ export function createIfb(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'ifb', []);
 }
 
-/** Makes an interface without a wire, as an anchor for addresses (needs the kernel's `dummy`). */
-export function createDummy(nl: Netlink, link: NewLink): void {
-  addLink(nl, link, 'dummy', []);
-}
-
 /**
  * Makes a VXLAN device. It is bound to no other link: the route to the remote address decides, so that it outlives its
  * links. Throws NetlinkError (EEXIST) where the name, or the VNI at that port, is taken.

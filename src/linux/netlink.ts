@@ -30,12 +30,6 @@ export function u8(type: number, value: number): Buffer {
   return attribute(type, Buffer.from([value]));
 }
 
-export function u16(type: number, value: number): Buffer {
-  const payload = Buffer.alloc(2);
-  payload.writeUInt16LE(value);
-  return attribute(type, payload);
-}
-
 export function u32(type: number, value: number): Buffer {
   const payload = Buffer.alloc(4);
   payload.writeUInt32LE(value >>> 0);
@@ -116,7 +110,7 @@ export function encodeRequest(request: Request, flags: number, sequence: number)
 }
 
 /** The kernel's refusal of a request; `message` has the kernel's own explanation where it gives one. */
-export class NetlinkError extends libc.SystemCallError {
+class NetlinkError extends libc.SystemCallError {
   constructor(what: string, errno: number, explanation: string | undefined) {
     super(explanation === undefined ? what : `${what}: ${explanation}`, errno);
   }

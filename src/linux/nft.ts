@@ -124,7 +124,7 @@ const whole = (value: number): string => {
   return String(value);
 };
 
-export function renderExpr(expr: Expr): string {
+function renderExpr(expr: Expr): string {
   switch (expr.kind) {
     case 'payload':
       return `${expr.header} ${expr.field}`;

@@ -13,7 +13,7 @@ const RTNH_F_ONLINK = 4;
 const SCOPE = { universe: 0, link: 253 };
 
 /** The main routing table. */
-export const mainTable = 254;
+const mainTable = 254;
 
 /** The numbers of who made a route (`ip route` prints those of /etc/iproute2/rt_protos by name). */
 export const protocol = { kernel: 2, boot: 3, static: 4 } as const;
@@ -60,7 +60,7 @@ function request(route: Route): { body: Buffer; attributes: Buffer[] } {
   return { body, attributes };
 }
 
-export function describeRoute(route: Route): string {
+function describeRoute(route: Route): string {
   return `${route.to}${route.via === undefined ? '' : ` via ${route.via}`}`;
 }
 

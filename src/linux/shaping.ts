@@ -13,7 +13,7 @@ export interface TrafficClass {
 }
 
 /** The kernel or tc refused; the message is tc's own. */
-export class ShapingError extends Error {
+class ShapingError extends Error {
   override readonly name = 'ShapingError';
 }
 

@@ -1,6 +1,6 @@
 // Traffic control through rtnetlink (linux/pkt_sched.h, linux/pkt_cls.h): a token bucket, and sending what comes in
 // by an interface through another one first.
-import { attribute, flag, isGone, type Netlink, nested, parseAttributes, readText, text, u32 } from './netlink.ts';
+import { attribute, flag, type Netlink, nested, parseAttributes, readText, text, u32 } from './netlink.ts';
 
 const RTM_NEWQDISC = 36;
 const RTM_GETQDISC = 38;
@@ -108,6 +108,3 @@ export function redirectIngress(nl: Netlink, from: number, to: number): void {
     what: `redirecting what comes in by the interface number ${from}`,
   });
 }
-
-/** Whether an error says that the kernel lacks a part of traffic control. */
-export const lacksTrafficControl = isGone;

@@ -22,7 +22,7 @@ import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../net/addre
 import { type Backend, backendKey, type Choice, type Frontend, frontendKey, type SourceNat } from './frontend.ts';
 
 /** The name of the proxy's tables, `ip weft-proxy` and `ip6 weft-proxy`. */
-export const tableName = 'weft-proxy';
+const tableName = 'weft-proxy';
 
 // What clients from outside choose from starts at this index, beside what everybody chooses from.
 const outsideOffset = 32_768;

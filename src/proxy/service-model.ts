@@ -189,7 +189,7 @@ const protocols: ReadonlySet<string> = new Set<Protocol>(['TCP', 'UDP', 'SCTP'])
 const isProtocol = (text: string): text is Protocol => protocols.has(text);
 
 /** The protocol of a port; TCP where none is given. */
-export const protocolOf = (text: string | undefined): Protocol | undefined => {
+const protocolOf = (text: string | undefined): Protocol | undefined => {
   const protocol = text ?? 'TCP';
   return isProtocol(protocol) ? protocol : undefined;
 };

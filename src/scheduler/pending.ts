@@ -121,6 +121,6 @@ function compare(a: Entry, b: Entry): number {
 }
 
 /** The wait after so many failures, in ms. */
-export function waitOf(failures: number): number {
+function waitOf(failures: number): number {
   return Math.min(backOff.initialMs * 2 ** Math.max(0, failures - 1), backOff.maxMs);
 }

@@ -18,7 +18,7 @@ export interface SchedulerOptions {
   readonly log: Log;
 }
 
-export const schedulerName = 'default-scheduler';
+const schedulerName = 'default-scheduler';
 
 export async function startScheduler({ client, log }: SchedulerOptions): Promise<{ stop(): Promise<void> }> {
   const [podCache, nodeCache, namespaceCache] = [client.cache(pods), client.cache(nodes), client.cache(namespaces)];

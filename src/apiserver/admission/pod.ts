@@ -22,7 +22,7 @@ export function firstPodStatus(object: ApiObject): void {
   object.status = { phase: 'Pending', qosClass: qosClass(typed<Pod>(object).spec) };
 }
 
-export const serviceAccountOf = (object: ApiObject): string => {
+const serviceAccountOf = (object: ApiObject): string => {
   const { spec } = object;
   return textAt(spec, 'serviceAccountName') || textAt(spec, 'serviceAccount') || 'default';
 };
@@ -131,7 +131,7 @@ function setPriority({ spec, metadata }: Pod): void {
 }
 
 /** Guaranteed, Burstable or BestEffort (kubernetes, pkg/apis/core/v1/helper/qos). */
-export function qosClass(spec: PodSpec): string {
+function qosClass(spec: PodSpec): string {
   const compute = ['cpu', 'memory'] as const;
   let any = false;
   let guaranteed = true;

@@ -10,7 +10,7 @@ import { openApiV2, openApiV2Json } from './openapi-v2.ts';
 import { openApiV3, openApiV3Index } from './openapi-v3.ts';
 
 /** The version of Kubernetes whose API this is; kubectl compares it with its own. */
-export const gitVersion = 'v1.36.0+weft';
+const gitVersion = 'v1.36.0+weft';
 
 const version = {
   major: '1',

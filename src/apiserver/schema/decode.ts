@@ -12,7 +12,7 @@ export interface DecodedBody {
 }
 
 /** Media types that {@link decodeBody} reads. */
-export const readableTypes = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'] as const;
+const readableTypes = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'] as const;
 
 const jsonTypes = new Set([
   '',
@@ -51,7 +51,7 @@ function refuse(media: string): never {
 }
 
 /** Any JSON text, such as a JSON patch (a list), with the same checks. */
-export function decodeJson(text: string): { value: unknown; duplicates: string[] } {
+function decodeJson(text: string): { value: unknown; duplicates: string[] } {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -67,7 +67,7 @@ export function decodeJson(text: string): { value: unknown; duplicates: string[]
 }
 
 /** Any YAML text (one document). Most of what is sent as YAML is JSON, which is read without loading a YAML parser. */
-export function decodeYaml(text: string): { value: unknown; duplicates: string[] } {
+function decodeYaml(text: string): { value: unknown; duplicates: string[] } {
   if (/^\s*[{[]/.test(text)) {
     try {
       JSON.parse(text);

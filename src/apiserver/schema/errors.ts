@@ -61,7 +61,7 @@ const wording: Record<FieldErrorType, string> = {
 const withoutValue: ReadonlySet<FieldErrorType> = new Set(['Required', 'Forbidden', 'TooLong']);
 
 /** The complaint without the field's name, as in `Invalid value: "x": must be …` (apimachinery `Error.ErrorBody`). */
-export function fieldErrorBody(error: FieldError): string {
+function fieldErrorBody(error: FieldError): string {
   let text = wording[error.type];
   if (!withoutValue.has(error.type)) text += `: ${JSON.stringify(error.value ?? null)}`;
   const detail =
@@ -78,7 +78,7 @@ export function fieldErrorText(error: FieldError): string {
 }
 
 /** Several messages as upstream joins them: one alone, more as `[a, b]`, each once. */
-export function joinMessages(messages: readonly string[]): string {
+function joinMessages(messages: readonly string[]): string {
   const unique = [...new Set(messages)];
   return unique.length === 1 ? (unique[0] ?? '') : `[${unique.join(', ')}]`;
 }

@@ -71,7 +71,7 @@ function jsonPatchReason(error: unknown): string {
 }
 
 /** RFC 7396. */
-export function mergePatch(target: unknown, patch: unknown): unknown {
+function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isFields(patch)) return structuredClone(patch);
   const result: Fields = isFields(target) ? { ...target } : {};
   for (const [name, value] of Object.entries(patch)) {

@@ -269,7 +269,7 @@ function messageName(apiVersion: string, kind: string): string {
 }
 
 /** Whether the bytes begin as Kubernetes' protobuf form does. */
-export function isKubernetesProtobuf(body: Buffer): boolean {
+function isKubernetesProtobuf(body: Buffer): boolean {
   return body.length >= 4 && body.readUInt32BE(0) === 0x6b387300;
 }
 

@@ -24,7 +24,7 @@ const fieldNode = (node: Node, name: string): Node => node?.properties.get(name)
 const keyDefaults: Readonly<Record<string, unknown>> = { protocol: 'TCP' };
 
 /** The path element of a list's item. */
-export function elementOf(node: SchemaNode, item: unknown): string {
+function elementOf(node: SchemaNode, item: unknown): string {
   if (node.listType === 'set') return `v:${JSON.stringify(item)}`;
   const fields = isFields(item) ? item : {};
   const key: Fields = {};

@@ -20,7 +20,7 @@ const tolerated = (key: string, effect: string): Toleration => ({
 });
 
 /** What every daemon pod tolerates (upstream's AddOrUpdateDaemonPodTolerations). */
-export function daemonTolerations(hostNetwork: boolean): Toleration[] {
+function daemonTolerations(hostNetwork: boolean): Toleration[] {
   return [
     tolerated('not-ready', 'NoExecute'),
     tolerated('unreachable', 'NoExecute'),

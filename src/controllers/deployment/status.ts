@@ -4,7 +4,7 @@ import type { Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet } fr
 import { limitsOf, sumOf } from './rollout.ts';
 
 /** What the ReplicaSets show, without conditions. */
-export function countReplicas(
+function countReplicas(
   deployment: Deployment,
   newest: ReplicaSet | undefined,
   all: readonly ReplicaSet[],
@@ -25,7 +25,7 @@ export function countReplicas(
   };
 }
 
-export function isComplete(deployment: Deployment, status: DeploymentStatus): boolean {
+function isComplete(deployment: Deployment, status: DeploymentStatus): boolean {
   const wanted = deployment.spec.replicas ?? 1;
   return (
     (status.updatedReplicas ?? 0) === wanted &&

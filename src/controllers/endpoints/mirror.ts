@@ -15,7 +15,7 @@ const mirrorManager = 'endpointslicemirroring-controller.k8s.io';
 const skipLabel = 'endpointslice.kubernetes.io/skip-mirror';
 
 /** The slices of hand-kept Endpoints: one for each subset and family, named after both, so that each pass finds its own. */
-export function mirroredSlices(source: Stored<Endpoints>): EndpointSlice[] {
+function mirroredSlices(source: Stored<Endpoints>): EndpointSlice[] {
   const { name, namespace, labels } = source.metadata;
   return (source.subsets ?? []).flatMap((subset, index) =>
     (['IPv4', 'IPv6'] as const satisfies readonly Family[]).flatMap((family) => {

@@ -9,7 +9,7 @@ export interface ResolvedPort {
 }
 
 /** The number of a Service port's target on the pod; undefined where no container names such a port. */
-export function targetPortOn(pod: Pod, { port, targetPort, protocol = 'TCP' }: ServicePort): number | undefined {
+function targetPortOn(pod: Pod, { port, targetPort, protocol = 'TCP' }: ServicePort): number | undefined {
   if (typeof targetPort === 'number' && targetPort !== 0) return targetPort;
   if (typeof targetPort !== 'string' || targetPort === '') return port;
   const { containers = [], initContainers = [] } = pod.spec ?? {};

@@ -100,7 +100,7 @@ export function runJobs(context: ControllerContext): Controller {
 }
 
 /** A pod of the Job; for an Indexed one with its index as name, annotation, label, hostname and environment. */
-export function jobPod(job: Stored<Job>, index: number | undefined): Pod {
+function jobPod(job: Stored<Job>, index: number | undefined): Pod {
   const pod = podFromTemplate(job, job.spec.template);
   if (index === undefined) return pod;
   const { name } = job.metadata;

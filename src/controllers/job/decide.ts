@@ -40,7 +40,7 @@ export function isFinished(job: Job): boolean {
   return isConditionTrue(job.status?.conditions, 'Complete') || isConditionTrue(job.status?.conditions, 'Failed');
 }
 
-export const indexOf = (pod: Pod): number | undefined => {
+const indexOf = (pod: Pod): number | undefined => {
   const text = pod.metadata.annotations?.[indexAnnotation];
   return text === undefined ? undefined : Number(text);
 };

@@ -7,8 +7,8 @@ import type { Node, NodeCondition, Pod, Taint } from '../../k8s/types.generated.
 export const gracePeriod = 40_000;
 
 const taintKey = (name: string): string => `node.kubernetes.io/${name}`;
-export const notReady = taintKey('not-ready');
-export const unreachable = taintKey('unreachable');
+const notReady = taintKey('not-ready');
+const unreachable = taintKey('unreachable');
 
 /** The taints that this controller sets and removes, by key and effect. */
 const managed: readonly Pick<Taint, 'key' | 'effect'>[] = [

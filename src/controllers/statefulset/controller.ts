@@ -70,7 +70,7 @@ export function runStatefulSets(context: ControllerContext): Controller {
 }
 
 /** The pod of an ordinal: its name is its identity, and its hostname under the governing Service. */
-export function podOf(set: Stored<StatefulSet>, template: PodTemplateSpec, ordinal: number, revision: string): Pod {
+function podOf(set: Stored<StatefulSet>, template: PodTemplateSpec, ordinal: number, revision: string): Pod {
   const name = `${set.metadata.name}-${ordinal}`;
   const pod = podFromTemplate(set, template, name);
   pod.metadata.labels = {

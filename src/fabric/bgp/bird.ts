@@ -221,7 +221,7 @@ export class Bird {
 }
 
 /** Has BIRD read a configuration without following it. Throws a BirdError with BIRD's words where it is wrong. */
-export async function checkBirdConfig(file: string): Promise<void> {
+async function checkBirdConfig(file: string): Promise<void> {
   try {
     await promisify(execFile)('bird', ['-p', '-c', file]);
   } catch (error) {

@@ -43,7 +43,7 @@ function cpuQuota(milli: number): number {
 }
 
 /** -997 for Guaranteed pods, 1000 for BestEffort, in between by the share of the node's memory that is requested. */
-export function oomScoreAdj(pod: Pod, container: Container, nodeMemoryBytes: number): number {
+function oomScoreAdj(pod: Pod, container: Container, nodeMemoryBytes: number): number {
   if (pod.spec.priorityClassName === 'system-node-critical') return -997;
   const qos = qosClassOf(pod);
   if (qos === 'Guaranteed') return -997;

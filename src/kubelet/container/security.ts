@@ -22,7 +22,7 @@ const maskedPaths = [
 const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** Which namespaces a pod shares with its node. */
-export function namespaceOptions(pod: Pod): Request<'NamespaceOption'> {
+function namespaceOptions(pod: Pod): Request<'NamespaceOption'> {
   const { hostNetwork, hostPID, hostIPC, shareProcessNamespace } = pod.spec;
   return {
     network: hostNetwork === true ? 'NODE' : 'POD',

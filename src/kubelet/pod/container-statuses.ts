@@ -85,7 +85,7 @@ function statusOf(
 }
 
 /** An instance's state. One that was never started waits; one that the runtime lost counts as ended with code 137. */
-export function stateOf(container: RuntimeContainer, fallback: Waiting): ContainerState {
+function stateOf(container: RuntimeContainer, fallback: Waiting): ContainerState {
   switch (container.state) {
     case 'running':
       return { running: { startedAt: timeOf(container.startedAt) } };

@@ -52,16 +52,9 @@ export function latest(runtime: PodRuntime, name: string): RuntimeContainer | un
   return runtime.containers.find((container) => container.name === name);
 }
 
-/** The instance before the newest one. */
-export function previous(runtime: PodRuntime, name: string): RuntimeContainer | undefined {
-  return runtime.containers.filter((container) => container.name === name)[1];
-}
-
 export function readySandbox(runtime: PodRuntime): RuntimeSandbox | undefined {
   return runtime.sandboxes.find((sandbox) => sandbox.ready);
 }
-
-export const isRunning = (container: RuntimeContainer | undefined): boolean => container?.state === 'running';
 
 /** A sidecar: an init container that goes on running (KEP-753). */
 export const isSidecar = (container: Pick<Container, 'restartPolicy'>): boolean => container.restartPolicy === 'Always';

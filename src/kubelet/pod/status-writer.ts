@@ -86,7 +86,7 @@ export function createStatusWriter(client: Client, log: Log): StatusWriter {
 }
 
 /** Whether two statuses say the same; what is absent and what is null or empty are the same. */
-export function sameStatus(a: PodStatus | undefined, b: PodStatus): boolean {
+function sameStatus(a: PodStatus | undefined, b: PodStatus): boolean {
   return isDeepStrictEqual(plain(a), plain(b));
 }
 

@@ -73,7 +73,7 @@ async function readOn(
 }
 
 /** Where the last so many lines of the file begin. */
-export async function tailStart(file: FileHandle, lines: number): Promise<number> {
+async function tailStart(file: FileHandle, lines: number): Promise<number> {
   const { size } = await file.stat();
   if (lines === 0) return size;
   const buffer = Buffer.allocUnsafe(chunkSize);

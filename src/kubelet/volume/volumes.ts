@@ -109,7 +109,7 @@ async function makeEmptyDir(folder: string, source: EmptyDirVolumeSource, fsGrou
 }
 
 /** The mount points at and below a folder, the deepest first. */
-export async function mountsBelow(folder: string): Promise<string[]> {
+async function mountsBelow(folder: string): Promise<string[]> {
   const table = await readFile('/proc/self/mountinfo', 'utf8');
   return table
     .split('\n')

@@ -59,7 +59,7 @@ function defaultContainer(container: Fields): void {
 }
 
 /** `Always` for the tag latest, given or meant; `IfNotPresent` for another tag or a digest. */
-export function pullPolicyFor(image: string): string {
+function pullPolicyFor(image: string): string {
   if (image === '' || image.includes('@')) return 'IfNotPresent';
   const tag = /:([\w.-]+)$/.exec(image)?.[1];
   return tag === undefined || tag === 'latest' ? 'Always' : 'IfNotPresent';

@@ -9,7 +9,7 @@ import { validateScheduling } from './scheduling.ts';
 import { validateVolumes } from './volume.ts';
 
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
-export const restartPolicies = ['Always', 'Never', 'OnFailure'];
+const restartPolicies = ['Always', 'Never', 'OnFailure'];
 
 export function validatePod(report: Report, pod: Fields): void {
   const spec = at(pod, 'spec');

@@ -45,7 +45,7 @@ export function validateResources(report: Report, path: string, resources: Field
 }
 
 /** Standard ones are plain names; all others have a domain before them. */
-export function validateResourceName(report: Report, path: string, name: string): void {
+function validateResourceName(report: Report, path: string, name: string): void {
   report.allInvalid(path, name, qualifiedName(name));
   if (name.includes('/') || standard.has(name) || name.startsWith('hugepages-')) return;
   report.invalid(path, name, 'must be a standard resource type or fully qualified');
