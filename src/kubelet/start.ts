@@ -50,6 +50,8 @@ export interface KubeletOptions {
   readonly backOff?: BackOffOptions;
   /** The runtime's image of sandboxes: pulled soon after the start, so that no first pod of a node waits for it. */
   readonly sandboxImage?: string;
+  /** Ends the runtime, for it to be started anew; pods go on. Called where it has missed the end of a container. */
+  readonly restartRuntime?: () => void;
   readonly log: Log;
 }
 
@@ -89,6 +91,10 @@ export async function startKubelet(o: KubeletOptions): Promise<Kubelet> {
     log,
     onChange: (runtime) => workers?.runtimeChanged(runtime),
     onBack: () => workers?.runtimeBack(),
+    onLostExit: (ids) => {
+      log.warn({ ids, restarts: o.restartRuntime !== undefined }, 'the runtime has missed the end of containers');
+      o.restartRuntime?.();
+    },
   });
   const objects = createObjects(client);
   const tokens = createTokens(client);

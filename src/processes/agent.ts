@@ -5,6 +5,8 @@ import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluste
 import { createDialServer } from '../cluster/dial.ts';
 import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
 import { apiServerPort, clusterDomain, dnsAddresses, kubeletPort } from '../cluster/layout.ts';
+import { readProcessFile } from '../cluster/process-file.ts';
+import { nodeProcesses } from '../cluster/process-plans.ts';
 import { keepSegmentRoutes, segmentRoutes } from '../cluster/segment-routes.ts';
 import { startCniDaemon } from '../cni/daemon.ts';
 import { startFabric } from '../fabric/start.ts';
@@ -45,6 +47,7 @@ await runProcess('agent', async (log) => {
       serving: { ...readKeyPair(layout, identity.kubelet(node)), clientCa: ca },
       port: kubeletPort,
       sandboxImage: pauseImage,
+      restartRuntime: () => endContainerd(cluster),
       log: log.child({ part: 'kubelet' }),
     }),
     startCniDaemon({
@@ -67,6 +70,12 @@ await runProcess('agent', async (log) => {
   ]);
   return { layout, guardedAs: `${node.role}/agent` };
 });
+
+/** The supervisor starts it anew at once. */
+function endContainerd({ layout, node }: ClusterArguments): void {
+  const containerd = readProcessFile(layout.pids, nodeProcesses.containerd(node));
+  if (containerd !== undefined) process.kill(containerd.pid, 'SIGTERM');
+}
 
 /** What the node's containerd and the host's side reach through this process. */
 async function startRelays({ layout, node }: ClusterArguments): Promise<void> {

@@ -49,6 +49,10 @@ export async function startMachine(folder: string): Promise<Machine> {
     ...(await issue(ca, { commonName: 'system:node:node-1', usages: ['server'], dnsNames: ['localhost'] })),
     clientCa: ca.cert,
   };
+  const restartContainerd = async (): Promise<void> => {
+    await kill(containerd);
+    containerd = await startContainerd(folder, socket);
+  };
   const start = (): Promise<Kubelet> =>
     startKubelet({
       client: client as Client,
@@ -64,6 +68,7 @@ export async function startMachine(folder: string): Promise<Machine> {
       serving,
       port: 0,
       backOff: { initialMs: 300, maxMs: 2000 },
+      restartRuntime: () => void restartContainerd(),
       log: createLog('kubelet'),
     });
   const machine: Machine = {
@@ -74,10 +79,7 @@ export async function startMachine(folder: string): Promise<Machine> {
       await machine.kubelet.stop();
       machine.kubelet = await start();
     },
-    async restartContainerd() {
-      await kill(containerd);
-      containerd = await startContainerd(folder, socket);
-    },
+    restartContainerd,
     ctr,
     async stop() {
       await machine.kubelet.stop();

@@ -8,6 +8,8 @@ const unavailable = 14;
 test('a runtime that is away or has just started is told from one that refuses', () => {
   for (const [code, text] of [
     [unavailable, 'Connection dropped'],
+    [unavailable, 'read ECONNRESET'],
+    [unavailable, 'write EPIPE'],
     [unavailable, 'No connection established. Last error: connect ECONNREFUSED'],
     [unknown, 'server is not initialized yet'],
   ] as const) {

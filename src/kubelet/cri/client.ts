@@ -1,11 +1,13 @@
-// The connection to the container runtime: CRI calls, and containerd's event stream, over gRPC on a Unix socket.
+// The connection to the container runtime: CRI calls, and containerd's own tasks and event stream, over gRPC on a Unix
+// socket.
 import * as grpc from '@grpc/grpc-js';
 import { decode, encode } from './codec.ts';
 import { type Message, type MessageName, methods, type Request } from './protocol.ts';
 
 type RuntimeMethods = (typeof methods)['runtime.v1.RuntimeService'];
 type ImageMethods = (typeof methods)['runtime.v1.ImageService'];
-type Methods = RuntimeMethods & ImageMethods;
+type TaskMethods = (typeof methods)['containerd.services.tasks.v1.Tasks'];
+type Methods = RuntimeMethods & ImageMethods & TaskMethods;
 export type MethodName = keyof Methods;
 export type RequestOf<M extends MethodName> = Request<Methods[M][0]>;
 export type ResponseOf<M extends MethodName> = Message<Methods[M][1]>;
@@ -41,7 +43,9 @@ export const isUnavailable = (error: unknown): boolean =>
 export const isConnectionLost = (error: unknown): boolean =>
   isUnavailable(error) &&
   error instanceof RuntimeError &&
-  /Connection dropped|No connection|server is not initialized/.test(error.message);
+  /Connection dropped|No connection|^rpc error: code = Unavailable desc = (read|write) E[A-Z]+$|server is not initialized/.test(
+    error.message,
+  );
 export const isMissing = (error: unknown): boolean =>
   error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
 
@@ -97,10 +101,24 @@ const reads: ReadonlySet<MethodName> = new Set<MethodName>([
   'ListImages',
   'Version',
   'Status',
+  'List',
 ]);
 
+const services = [
+  'runtime.v1.RuntimeService',
+  'runtime.v1.ImageService',
+  'containerd.services.tasks.v1.Tasks',
+] as const satisfies readonly (keyof typeof methods)[];
+
 const serviceOf = (method: MethodName): string =>
-  method in methods['runtime.v1.ImageService'] ? 'runtime.v1.ImageService' : 'runtime.v1.RuntimeService';
+  services.find((service) => method in methods[service]) ?? 'runtime.v1.RuntimeService';
+
+/** containerd's own services, unlike CRI, ask for the namespace in which CRI keeps its containers. */
+function metadata(): grpc.Metadata {
+  const fields = new grpc.Metadata();
+  fields.set('containerd-namespace', 'k8s.io');
+  return fields;
+}
 
 /** Connects to a runtime's socket. No call fails here: the socket may come later. */
 export function connectCri(socket: string): Cri {
@@ -113,7 +131,11 @@ export function connectCri(socket: string): Cri {
     'grpc.enable_channelz': 0,
     'grpc.enable_retries': 0,
   });
-  const signatures: Methods = { ...methods['runtime.v1.RuntimeService'], ...methods['runtime.v1.ImageService'] };
+  const signatures: Methods = {
+    ...methods['runtime.v1.RuntimeService'],
+    ...methods['runtime.v1.ImageService'],
+    ...methods['containerd.services.tasks.v1.Tasks'],
+  };
 
   const call: Call = <M extends MethodName>(method: M, request: RequestOf<M>, options: CallOptions = {}) => {
     const [input, output]: readonly [Methods[M][0], Methods[M][1]] = signatures[method];
@@ -123,7 +145,7 @@ export function connectCri(socket: string): Cri {
         (value) => encode(input, value),
         (bytes) => decode(output, bytes),
         request,
-        new grpc.Metadata(),
+        metadata(),
         { deadline: Date.now() + (options.timeoutMs ?? (reads.has(method) ? readTimeoutMs : changeTimeoutMs)) },
         (error, response) => {
           options.signal?.removeEventListener('abort', abort);

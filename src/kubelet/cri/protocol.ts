@@ -1,6 +1,7 @@
 // The messages and methods of CRI v1 and of containerd's event service that the kubelet uses, as data: the wire codec
 // and the TypeScript types both come from it. Numbers are those of kubernetes/cri-api pkg/apis/runtime/v1/api.proto and
-// of containerd api/services/events/v1/events.proto and api/events/task.proto.
+// of containerd api/services/events/v1/events.proto, api/events/task.proto, api/services/tasks/v1/tasks.proto and
+// api/types/task/task.proto.
 
 /** The first value of each is number 0, the next 1 and so on. */
 export const enums = {
@@ -11,6 +12,7 @@ export const enums = {
   PodSandboxState: ['SANDBOX_READY', 'SANDBOX_NOTREADY'],
   ServingStatus: ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'],
   ContainerState: ['CONTAINER_CREATED', 'CONTAINER_RUNNING', 'CONTAINER_EXITED', 'CONTAINER_UNKNOWN'],
+  TaskStatus: ['UNKNOWN', 'CREATED', 'RUNNING', 'STOPPED', 'PAUSED', 'PAUSING'],
 } as const;
 
 /** Each field: its type (a scalar, an enum, a message, any of them with [] for a list, or `map`) and its number. */
@@ -238,6 +240,9 @@ export const messages = {
   HealthCheckRequest: { service: ['string', 1] },
   HealthCheckResponse: { status: ['ServingStatus', 1] },
 
+  ListTasksRequest: { filter: ['string', 1] },
+  Process: { id: ['string', 2], status: ['TaskStatus', 4] },
+  ListTasksResponse: { tasks: ['Process[]', 1] },
   TaskEvent: { containerId: ['string', 1] },
   TaskExit: { containerId: ['string', 1], id: ['string', 2], pid: ['uint32', 3], exitStatus: ['uint32', 4] },
 } as const;
@@ -268,6 +273,9 @@ export const methods = {
     ListImages: ['ListImagesRequest', 'ListImagesResponse'],
     ImageStatus: ['ImageStatusRequest', 'ImageStatusResponse'],
     PullImage: ['PullImageRequest', 'PullImageResponse'],
+  },
+  'containerd.services.tasks.v1.Tasks': {
+    List: ['ListTasksRequest', 'ListTasksResponse'],
   },
 } as const;
 

@@ -3,6 +3,7 @@
 import type { Log } from '../../log/log.ts';
 import { type Cri, isMissing, isUnavailable, type TaskEvent } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
+import { lostExits } from './lost-exits.ts';
 import { label, type PodKey } from './names.ts';
 import {
   byAge,
@@ -35,8 +36,11 @@ const relistMs = 60_000;
 const relistRetryMs = 200;
 /** containerd tells of an exit before CRI's own record of it is written: look again after these pauses. */
 const exitPauses = [2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240] as const;
-/** After a reconnection: events before the subscription's beginning are lost, and a restarted runtime is late itself. */
-const latePauses = [1000, 5000, 15_000] as const;
+/**
+ * After a reconnection: events before the subscription's beginning are lost, and a restarted runtime is late itself. An
+ * end that the runtime has missed at two of these looks, it will never see.
+ */
+const latePauses = [1000, 3000, 6000, 15_000] as const;
 
 export function startRuntimeCache(options: {
   readonly cri: Cri;
@@ -45,7 +49,11 @@ export function startRuntimeCache(options: {
   readonly onChange: (pod: PodRuntime) => void;
   /** Called after the first listing of each connection to the runtime. */
   readonly onBack?: () => void;
+  /** Called where the runtime has missed the end of something and holds it to be running until it is started anew. */
+  readonly onLostExit?: (ids: readonly string[]) => void;
   readonly relistMs?: number;
+  /** Milliseconds after each connection to the runtime at which to look again. */
+  readonly latePauses?: readonly number[];
 }): RuntimeCache {
   const { cri, log, onChange } = options;
   const pods = new Map<string, PodRuntime>();
@@ -126,6 +134,29 @@ export function startRuntimeCache(options: {
     markSynced();
   };
 
+  let suspects: readonly string[] = [];
+  const told = new Set<string>();
+  /** Looks for ends that the runtime has missed; tells of each once. */
+  const findLostExits = async (): Promise<void> => {
+    const [sandboxes, containers, { tasks }] = await Promise.all([
+      cri.call('ListPodSandbox', {}),
+      cri.call('ListContainers', {}),
+      cri.call('List', {}),
+    ]);
+    const missed = lostExits(sandboxes.items, containers.containers, tasks);
+    const lost = missed.filter((id) => suspects.includes(id) && !told.has(id));
+    suspects = missed;
+    if (stopped || lost.length === 0) return;
+    for (const id of lost) remember(told, id);
+    options.onLostExit?.(lost);
+  };
+  const lateLook = (): void => {
+    relistLogged();
+    findLostExits().catch((error: unknown) => {
+      if (!stopped && !isUnavailable(error)) log.warn({ err: error }, 'cannot list the tasks of the runtime');
+    });
+  };
+
   let isBack = false;
   const relistLogged = (): void => {
     clearTimeout(retry);
@@ -149,7 +180,8 @@ export function startRuntimeCache(options: {
       isBack = true;
       relistLogged();
       for (const pending of late) clearTimeout(pending);
-      late = latePauses.map((pause) => setTimeout(relistLogged, pause));
+      suspects = [];
+      late = (options.latePauses ?? latePauses).map((pause) => setTimeout(lateLook, pause));
     },
   );
   const timer = setInterval(relistLogged, options.relistMs ?? relistMs);
