@@ -2,7 +2,7 @@
 // a cable to its bridge.
 import { closeSync, openSync } from 'node:fs';
 import { replaceAddress } from '../linux/addresses.ts';
-import { changeLink, createBridge, createVeth, findLink } from '../linux/links.ts';
+import { changeLink, createBridge, createVeth, deleteLink, findLink } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { createNamedNetns, deleteNamedNetns, isNetns, netnsPath, sysctl } from '../linux/netns.ts';
 import { protocol, replaceRoute } from '../linux/routes.ts';
@@ -98,6 +98,8 @@ function plugIn(underlay: Netlink, bridge: number, inside: Netlink, cable: Cable
   const { name, port, addresses } = cable;
   const mac = addresses[0] === undefined ? undefined : underlayMac(addresses[0][1]);
   if (findLink(inside, name) === undefined) {
+    // The kernel takes a namespace apart some time after its end: the cable of one of this name may still be there.
+    deleteLink(underlay, port);
     const netns = openSync(netnsPath(cable.netns), 'r');
     try {
       createVeth(
