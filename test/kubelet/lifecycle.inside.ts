@@ -1,7 +1,8 @@
 // The life of pods on a real containerd: order, probes, crashes, ends, restarts of the kubelet and of containerd. Run by
 // kubelet.test.ts.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pods } from '../../src/k8s/resources.ts';
@@ -174,6 +175,21 @@ test('containerd killed again and again while a pod is made: the pod comes witho
       [],
     );
   }
+});
+
+test('folders that a killed containerd has left in the way of new snapshots do no harm', async () => {
+  const snapshots = `${machine.folder}/root/io.containerd.snapshotter.v1.overlayfs/snapshots`;
+  const newest = Math.max(...(await readdir(snapshots)).map(Number).filter(Number.isInteger));
+  const left = [1, 2, 3, 4, 5, 6].map((more) => `${snapshots}/${newest + more}/left`);
+  for (const folder of left) await mkdir(folder, { recursive: true });
+  await machine.restartContainerd();
+  await machine.client.create(pods, podNamed('unhindered', { containers: [shell('main', 'exec sleep 1000')] }));
+  const pod = await podWhen(machine.client, 'unhindered', isReady, 8000);
+  assert.deepEqual(
+    (await eventsOf(machine.client, pod)).filter((text) => /^Failed/.test(text)),
+    [],
+  );
+  assert.ok(left.some((folder) => !existsSync(folder)));
 });
 
 test('the death of the process that watches over a pod restarts the pod, and no old process stays', async () => {

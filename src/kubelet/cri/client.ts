@@ -50,11 +50,17 @@ export const isMissing = (error: unknown): boolean =>
   error instanceof RuntimeError && error.code === grpc.status.NOT_FOUND;
 
 /**
- * An earlier call to create the same sandbox or container, whose answer was lost, is still being carried out. What it
- * makes shows in a listing soon.
+ * Something that an earlier call left is in the way, and will be gone at the next try. Either a call to create the same
+ * sandbox or container, whose answer was lost, is still being carried out, and what it makes shows in a listing soon. Or
+ * containerd was killed after it had made a snapshot's folder and before its database knew of it; the failure itself has
+ * removed that folder.
  */
-export const isReserved = (error: unknown): boolean =>
-  error instanceof RuntimeError && /failed to reserve (sandbox|container) name/.test(error.message);
+export const isLeftover = (error: unknown): boolean =>
+  error instanceof RuntimeError &&
+  (/failed to reserve (sandbox|container) name/.test(error.message) || leftSnapshot.test(error.message));
+
+const leftSnapshot =
+  /(container|snapshot "[^"]*"): failed to rename: rename (\/\S+\/snapshots)\/new-\d+ \2\/\d+: (file exists|directory not empty)$/;
 
 export interface CallOptions {
   /** Milliseconds until the call is given up; two minutes where absent, two seconds for what only reads. */

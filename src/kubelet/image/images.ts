@@ -1,7 +1,7 @@
 // Images: present on the node, or pulled by the rules of imagePullPolicy, with back-off and with events that name the
 // reason. Rules: kubernetes pkg/kubelet/images/image_manager.go.
 import type { Container, Pod, Secret } from '../../k8s/types.generated.ts';
-import { type Cri, isConnectionLost, isUnavailable, RuntimeError } from '../cri/client.ts';
+import { type Cri, isConnectionLost, isLeftover, isUnavailable, RuntimeError } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
 import { type BackOff, type BackOffOptions, createBackOff } from '../pod/back-off.ts';
 import { credentialsFor } from './credentials.ts';
@@ -106,7 +106,7 @@ export function createImages(cri: Cri, backOffOptions: BackOffOptions): Images {
         await orAborted(pullOnce(image, secrets), signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (isConnectionLost(error)) throw error;
+        if (isConnectionLost(error) || isLeftover(error)) throw error;
         const now = Date.now();
         const message = error instanceof Error ? error.message : String(error);
         record('Warning', 'Failed', `Failed to pull image "${container.image}": ${message}`);

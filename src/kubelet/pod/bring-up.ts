@@ -1,7 +1,7 @@
 // Carries out the decision about a pod that shall run: sandbox, volumes and images at the same time, then its containers
 // one after the other.
 import type { Container, Pod, Secret } from '../../k8s/types.generated.ts';
-import { isConnectionLost, isReserved } from '../cri/client.ts';
+import { isConnectionLost, isLeftover } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
 import { VolumeError } from '../volume/payload.ts';
 import type { VolumePaths } from '../volume/volumes.ts';
@@ -128,7 +128,7 @@ async function createSandbox(node: NodeContext, pod: Pod, attempt: number): Prom
   try {
     await startSandbox(node, pod, attempt);
   } catch (error) {
-    if (isConnectionLost(error) || isReserved(error)) throw error;
+    if (isConnectionLost(error) || isLeftover(error)) throw error;
     const message = error instanceof Error ? error.message : String(error);
     node.recorder.event(
       referenceTo(pod),

@@ -7,7 +7,7 @@ import { ConfigError, environment } from '../container/env.ts';
 import { runHook } from '../container/hooks.ts';
 import { containerLogLink, linkLog } from '../container/log-files.ts';
 import { containerMounts } from '../container/mounts.ts';
-import { isReserved, isUnavailable } from '../cri/client.ts';
+import { isLeftover, isUnavailable } from '../cri/client.ts';
 import type { Message } from '../cri/protocol.ts';
 import { ImageError } from '../image/images.ts';
 import type { VolumePaths } from '../volume/volumes.ts';
@@ -50,7 +50,7 @@ export async function startContainer(node: NodeContext, input: StartInput): Prom
     node.recorder.event(referenceTo(pod, container.name), type, reason, message);
   const fail = (reason: string, error: unknown): unknown => {
     // The runtime is away or its answer is lost: no fault of the container's. What is there is looked at anew.
-    if (isUnavailable(error) || isReserved(error)) return error;
+    if (isUnavailable(error) || isLeftover(error)) return error;
     const message = error instanceof Error ? error.message : String(error);
     record('Warning', 'Failed', `Error: ${message}`);
     return new StartError(reason, message);

@@ -6,7 +6,7 @@ import type { Stored } from '../../k8s/object.ts';
 import { pods } from '../../k8s/resources.ts';
 import type { Pod } from '../../k8s/types.generated.ts';
 import { forbiddenSysctl } from '../container/security.ts';
-import { isReserved, isUnavailable } from '../cri/client.ts';
+import { isLeftover, isUnavailable } from '../cri/client.ts';
 import { computePodActions } from './actions.ts';
 import { podStatus } from './api-status.ts';
 import { BringUpError, bringUp, prepareVolumes } from './bring-up.ts';
@@ -159,7 +159,7 @@ export class PodWorker {
     } catch (error) {
       if (this.stopped) return undefined;
       if (this.ending && this.abort.signal.reason === error) return 0;
-      if (!(error instanceof BringUpError) && !isUnavailable(error) && !isReserved(error))
+      if (!(error instanceof BringUpError) && !isUnavailable(error) && !isLeftover(error))
         this.warn(error, 'cannot bring the pod to its state');
       // The next step must see what this one has made, or what an earlier one makes still.
       await this.node.cache.refresh(this.key).catch(() => undefined);
