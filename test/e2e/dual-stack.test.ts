@@ -1,7 +1,5 @@
 // End to end with IPv4 and IPv6 at once: a small cluster of its own, driven by the real kubectl.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { asIp, type Family, familyOf, parseIp, urlHost } from '../../src/net/address.ts';
 import { dualStackObjects } from './family-objects.ts';
@@ -34,7 +32,6 @@ describe('a cluster with IPv4 and IPv6', { skip: !hasIpv6 && 'this kernel has no
 
   after(async () => {
     const down = await weft('down', '--name', cluster);
-    rmSync(dirname(kubeconfig), { recursive: true, force: true });
     assert.equal(down.code, 0, down.stderr);
   });
 

@@ -1,6 +1,6 @@
 // What the end-to-end tests share: one cluster, the real kubectl, a terminal to type into, and waiting for a state.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export const projectRoot = join(import.meta.dirname, '../..');
 export const cluster = 'wte2e';
 const folder = mkdtempSync('/tmp/weft-e2e-');
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 export const kubeconfig = join(folder, 'kubeconfig');
 
 export interface Result {
