@@ -1,5 +1,6 @@
 // Tests of merging into a kubeconfig and taking out of it.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,9 +74,20 @@ test('a kubeconfig is for its owner alone, and a lock of kubectl is respected', 
   changeKubeconfig(file, () => kubeconfigText(access('a')));
   assert.equal(statSync(file).mode & 0o777, 0o600);
   writeFileSync(`${file}.lock`, '');
-  assert.throws(() => changeKubeconfig(file, () => 'x'), /config\.lock is there/);
+  assert.throws(() => changeKubeconfig(file, () => 'x', 0), /config\.lock is there/);
   rmSync(`${file}.lock`);
   changeKubeconfig(file, () => undefined);
+  assert.match(readFileSync(file, 'utf8'), /weft-a/);
+});
+
+test('the lock of another program is waited for', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-kubeconfig-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'config');
+  writeFileSync(`${file}.lock`, '');
+  const holder = spawn('sh', ['-c', 'sleep 0.1; rm "$1"', 'sh', `${file}.lock`]);
+  t.after(() => holder.kill());
+  changeKubeconfig(file, () => kubeconfigText(access('a')));
   assert.match(readFileSync(file, 'utf8'), /weft-a/);
 });
 

@@ -102,17 +102,17 @@ export function checkKubeconfig(file: string): void {
 
 /**
  * Changes a kubeconfig under kubectl's own lock (`FILE.lock`) and by a rename; the file is for its owner alone.
- * `change` gets the text ('' where there is no file) and gives the new one, or undefined to leave it.
+ * `change` gets the text ('' where there is no file) and gives the new one, or undefined to leave it. Another program
+ * holds the lock for a moment only: it is waited for, `patience` milliseconds at most.
  */
-export function changeKubeconfig(file: string, change: (text: string) => string | undefined): void {
+export function changeKubeconfig(file: string, change: (text: string) => string | undefined, patience = 5_000): void {
   // A link stays a link: what it leads to is replaced.
   const path = existsSync(file) ? realpathSync(file) : file;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const lock = `${path}.lock`;
-  try {
-    writeFileSync(lock, '', { flag: 'wx' });
-  } catch {
-    throw new Error(`${lock} is there: another program changes ${file}; if none does, remove that file`);
+  for (const end = Date.now() + patience; !takeLock(lock); pause(20)) {
+    if (Date.now() >= end)
+      throw new Error(`${lock} is there: another program changes ${file}; if none does, remove that file`);
   }
   try {
     withFileName(file, () => {
@@ -124,6 +124,22 @@ export function changeKubeconfig(file: string, change: (text: string) => string 
   } finally {
     rmSync(lock, { force: true });
   }
+}
+
+/** Makes the lock's file; false where another program has made it. */
+function takeLock(lock: string): boolean {
+  try {
+    writeFileSync(lock, '', { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** Blocks for so many milliseconds. */
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 function withFileName<T>(file: string, work: () => T): T {
