@@ -30,19 +30,19 @@ const remove = async (...names: string[]): Promise<void> =>
 
 export function podTests(): void {
   test('init containers run in order before the others; a sidecar starts before them and goes on', async () => {
-    const mounts = { volumeMounts: [{ name: 'work', mountPath: '/work' }] };
+    const mounts = { volumeMounts: [{ name: 'work', mountPath: '/shared' }] };
     await applyPod('ordered', {
       initContainers: [
-        sh('first', 'sleep 0.3; echo first >> /work/order', mounts),
-        sh('side', 'echo side >> /work/order; exec sleep 3600', { restartPolicy: 'Always', ...mounts }),
-        sh('second', 'echo second >> /work/order', mounts),
+        sh('first', 'sleep 0.3; echo first >> /shared/order', mounts),
+        sh('side', 'echo side >> /shared/order; exec sleep 3600', { restartPolicy: 'Always', ...mounts }),
+        sh('second', 'echo second >> /shared/order', mounts),
       ],
-      containers: [sh('main', 'echo main >> /work/order; exec sleep 3600', mounts)],
+      containers: [sh('main', 'echo main >> /shared/order; exec sleep 3600', mounts)],
       volumes: [{ name: 'work', emptyDir: {} }],
     });
     await ready('ordered');
     assert.equal(
-      await kubectl('exec', 'ordered', '-c', 'main', '--', 'cat', '/work/order'),
+      await kubectl('exec', 'ordered', '-c', 'main', '--', 'cat', '/shared/order'),
       'first\nside\nsecond\nmain\n',
     );
     assert.match(await kubectl('get', 'pod', 'ordered'), /ordered\s+2\/2\s+Running\s+0/);
