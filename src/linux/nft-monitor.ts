@@ -1,7 +1,7 @@
 // Tells when someone else changed nftables in this process's network namespace, and which tables.
 import { type Message, parseAttributes, readText } from './netlink.ts';
 import { type MonitorEvent, monitorNetlink, netfilterProtocol, nftablesGroup } from './netlink-monitor.ts';
-import { isOwnProcess } from './nft-run.ts';
+import { isOwnProcess } from './own-processes.ts';
 
 // linux/netfilter/nf_tables.h. The announcements of a transaction end with a message that names the process that made
 // it (NFT_MSG_NEWGEN); all others have the name of their table as their first attribute. A struct nfgenmsg of 4 bytes,

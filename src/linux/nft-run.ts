@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { type Change, type Element, renderChange, type TableName } from './nft.ts';
 import { readElements } from './nft-elements.ts';
+import { noteOwnProcess } from './own-processes.ts';
 
 /** The kernel or nft refused a transaction; nothing of it was done. The message is nft's own. */
 export class NftError extends Error {
@@ -56,18 +57,10 @@ export async function openNft(): Promise<Nft> {
   };
 }
 
-const recentChildren: number[] = [];
-
-/** Whether this process, or an nft(8) that it started of late, has that number: what a child did may be heard of late. */
-export function isOwnProcess(processId: number): boolean {
-  return processId === process.pid || recentChildren.includes(processId);
-}
-
 function runTool(argv: readonly string[], script = ''): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn('nft', argv, { stdio: ['pipe', 'pipe', 'pipe'] });
-    if (child.pid !== undefined) recentChildren.push(child.pid);
-    if (recentChildren.length > 100) recentChildren.shift();
+    noteOwnProcess(child.pid);
     let output = '';
     let errors = '';
     child.stdout.on('data', (chunk) => {

@@ -1,0 +1,15 @@
+// Remembers which processes this one started of late to write to the kernel: what they did may be heard of late.
+
+const recent: number[] = [];
+const remembered = 100;
+
+/** To be called for each child that writes to the kernel. */
+export function noteOwnProcess(processId: number | undefined): void {
+  if (processId !== undefined) recent.push(processId);
+  if (recent.length > remembered) recent.shift();
+}
+
+/** Whether this process, or one that it started of late, has that number. */
+export function isOwnProcess(processId: number): boolean {
+  return processId === process.pid || recent.includes(processId);
+}
