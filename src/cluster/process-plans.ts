@@ -34,8 +34,12 @@ export function controlPlanePlan(layout: ClusterLayout, hostNamespaces: readonly
   return ownPlan(layout, node, 'control-plane', controlPlaneCommand(layout), hostNamespaces);
 }
 
+/** Of libuv, whose usual four are all taken when four pods leave at once: the kernel holds each of them for 20 ms. */
+const agentThreads = '16';
+
 export function agentPlan(layout: ClusterLayout, node: NodeLayout, hostNamespaces: readonly number[]): ProcessPlan {
-  return ownPlan(layout, node, nodeProcesses.agent(node), agentCommand(layout, node), hostNamespaces);
+  const plan = ownPlan(layout, node, nodeProcesses.agent(node), agentCommand(layout, node), hostNamespaces);
+  return { ...plan, environment: { ...plan.environment, UV_THREADPOOL_SIZE: agentThreads } };
 }
 
 function ownPlan(

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { listAddresses, replaceAddress } from '../linux/addresses.ts';
 import { pinMac, setPort } from '../linux/bridge-port.ts';
 import { failedWith } from '../linux/libc.ts';
-import { changeLink, createIfb, createVeth, deleteLink, findLink } from '../linux/links.ts';
+import { changeLink, createIfb, createVeth, deleteLink, findLink, linkIndex } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { inNetns, netnsIdentity, writeSysctl } from '../linux/netns.ts';
 import { listRoutes, protocol, replaceRoute } from '../linux/routes.ts';
@@ -37,7 +37,7 @@ export function openContainerNetns(path: string): number {
 export function attach(nl: Netlink, plan: AttachmentPlan, netns: number, bridge: number): void {
   const { host, container } = plan;
   try {
-    deleteLink(nl, host.name);
+    if (linkIndex(host.name) !== undefined) deleteLink(nl, host.name);
     createVeth(
       nl,
       { name: host.name, mtu: host.mtu, master: bridge, up: true },
@@ -58,7 +58,7 @@ export function attach(nl: Netlink, plan: AttachmentPlan, netns: number, bridge:
 }
 
 function setUpHost(nl: Netlink, { host, container }: AttachmentPlan): void {
-  const link = findLink(nl, host.name)?.index;
+  const link = linkIndex(host.name);
   if (link === undefined) throw new Error(`the interface ${host.name} went away while it was set up`);
   setUpPort(nl, link, container.mac);
   if (host.bucket !== undefined) setTokenBucket(nl, link, host.bucket);
@@ -66,7 +66,7 @@ function setUpHost(nl: Netlink, { host, container }: AttachmentPlan): void {
   const { name, bucket } = host.ifb;
   deleteLink(nl, name);
   createIfb(nl, { name, mtu: host.mtu, up: true });
-  const ifb = findLink(nl, name)?.index;
+  const ifb = linkIndex(name);
   if (ifb === undefined) throw new Error(`the interface ${name} went away while it was set up`);
   setTokenBucket(nl, ifb, bucket);
   redirectIngress(nl, link, ifb);
@@ -82,7 +82,7 @@ export function setUpPort(nl: Netlink, port: number, mac: Mac): void {
 function setUpContainer({ container }: AttachmentPlan): void {
   using nl = Netlink.open();
   changeLink(nl, 1, { up: true });
-  const link = findLink(nl, container.name)?.index;
+  const link = linkIndex(container.name);
   if (link === undefined) throw new Error(`the interface ${container.name} went away while it was set up`);
   for (const [key, value] of container.sysctls) writeSysctl(key, value);
   changeLink(nl, link, { up: true });

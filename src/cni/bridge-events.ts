@@ -19,28 +19,44 @@ export const bridgeGroups = [
   routeGroup.ipv6Settings,
 ];
 
-/**
- * Whether the bridge, its address, a pod's port or the forwarding of packets is no longer as planned, or the largest
- * packet on the way to other nodes may have changed (a tunnel's device came or went).
- */
-export function concernsBridge(
-  event: MonitorEvent,
-  bridge: { readonly index: number; readonly plan: NodePlan['bridge'] },
-): boolean {
-  return event.type === 'overrun' || event.messages.some((message) => contradicts(message, bridge));
+/** The bridge as it is to be. */
+interface Bridge {
+  readonly index: number;
+  readonly plan: NodePlan['bridge'];
 }
 
-function contradicts(message: Message, { index, plan }: Parameters<typeof concernsBridge>[1]): boolean {
+/** Ports of pods that were last seen down or off the bridge, by index: on their way in or out, or taken off by someone. */
+export type LoosePorts = Set<number>;
+
+/**
+ * Whether the bridge, its address or the forwarding of packets is no longer as planned, or the largest packet on the
+ * way to other nodes may have changed (a tunnel's device came or went). What it says of pods' ports is noted in `loose`:
+ * a port is announced several times while it is made, and again while it goes.
+ */
+export function concernsBridge(event: MonitorEvent, bridge: Bridge, loose: LoosePorts): boolean {
+  if (event.type === 'overrun') return true;
+  // Each of them is looked at: what was said first may have been taken back.
+  return event.messages.filter((message) => contradicts(message, bridge, loose)).length > 0;
+}
+
+function contradicts(message: Message, { index, plan }: Bridge, loose: LoosePorts): boolean {
   const { type, body } = message;
   if (type === RTM_DELADDR && body.readUInt32LE(4) === index) return true;
   if (type === RTM_NEWADDR || type === RTM_DELADDR) return isOfTheWay(message, index);
   if (type === RTM_NEWNETCONF) return isForwardingOff(body);
   // Announcements of a bridge's own family repeat what those of its ports say.
   if ((type !== RTM_NEWLINK && type !== RTM_DELLINK) || body.readUInt8(0) !== 0) return false;
-  if (type === RTM_DELLINK) return body.readInt32LE(4) === index;
+  if (type === RTM_DELLINK) {
+    loose.delete(body.readInt32LE(4));
+    return body.readInt32LE(4) === index;
+  }
   const link = parseLink(message);
   if (link.index === index) return !link.up || link.mtu !== plan.mtu || link.mac !== plan.mac;
-  if (isHostLinkName(link.name)) return !link.up || link.master !== index;
+  if (isHostLinkName(link.name)) {
+    if (link.up && link.master === index) loose.delete(link.index);
+    else loose.add(link.index);
+    return false;
+  }
   return link.up && link.master === undefined && link.name !== 'lo' && link.mtu < plan.mtu;
 }
 

@@ -16,7 +16,7 @@ import { type Cidr, cidrContains, parseCidr, parseIp } from '../net/address.ts';
 import { decideAdoption, findEnds } from './adopt.ts';
 import { setUpPort } from './attach.ts';
 import { ensureBridge } from './bridge.ts';
-import { bridgeGroups, concernsBridge } from './bridge-events.ts';
+import { bridgeGroups, concernsBridge, type LoosePorts } from './bridge-events.ts';
 import type { Answer, Call } from './frame.ts';
 import { installConfiguration, installShim } from './install.ts';
 import { attachmentKey, isDamaged, LeaseStore } from './lease-store.ts';
@@ -90,6 +90,8 @@ class CniDaemon {
   #wanted: readonly Cidr[] = [];
   #suspects: ReadonlySet<string> = new Set();
   #repair: NodeJS.Timeout | undefined;
+  readonly #loosePorts: LoosePorts = new Set();
+  #look: NodeJS.Timeout | undefined;
   #draining = Promise.resolve();
 
   constructor(options: CniDaemonOptions, nft: Nft) {
@@ -135,6 +137,7 @@ class CniDaemon {
   async stop(): Promise<void> {
     for (const end of this.#ends.splice(0).reverse()) await end();
     clearTimeout(this.#repair);
+    clearTimeout(this.#look);
     await this.#draining;
     await this.#removal.stop();
     this.#nl.close();
@@ -259,7 +262,8 @@ class CniDaemon {
         this.#noteDeleted(event);
         if (this.#state === undefined) return;
         const bridge = { index: this.#state.bridge, plan: this.#state.plan.bridge };
-        if (concernsBridge(event, bridge)) this.#repairSoon(settleMs);
+        if (concernsBridge(event, bridge, this.#loosePorts)) this.#repairSoon(settleMs);
+        else if (this.#loosePorts.size > 0) this.#lookSoon();
       }),
     );
   }
@@ -277,6 +281,16 @@ class CniDaemon {
       this.#repair = undefined;
       this.#repairNow(this.#wanted);
     }, delayMs);
+  }
+
+  /** A port that is still loose after a while, and not on its way out, was taken off the bridge by someone. */
+  #lookSoon(): void {
+    this.#look ??= setTimeout(() => {
+      this.#look = undefined;
+      const isOff = [...this.#loosePorts].some((link) => !this.#removal.isLeaving(link));
+      this.#loosePorts.clear();
+      if (isOff) this.#repairSoon(0);
+    }, settleMs);
   }
 
   /** A failure is tried again: what was in the way may have gone. */

@@ -1,7 +1,7 @@
 // Addresses that are given, durable before anyone hears of them: a small SQLite database of the node.
 import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { type Cidr, cidrContains, type Ip, parseCidr, parseIp } from '../net/address.ts';
 import { type Choice, capacityOf, nextAddress, type Pool } from './ipam.ts';
@@ -84,6 +84,8 @@ export class LeaseStore {
   readonly #resting = new Map<Ip, number>();
   /** SQLite's log of changes that are not in the main file yet. */
   readonly #log: number;
+  /** Statements by their text: to prepare one takes longer than to run it. */
+  readonly #prepared = new Map<string, StatementSync>();
   #sync: Promise<void> | undefined;
   #nextSync: Promise<void> | undefined;
   readonly #restMs: number;
@@ -162,7 +164,7 @@ export class LeaseStore {
   setRanges(ranges: readonly Cidr[]): void {
     this.#transaction(() => {
       this.#db.exec('DELETE FROM node_range');
-      const insert = this.#db.prepare('INSERT INTO node_range (position, range) VALUES (?, ?)');
+      const insert = this.#statement('INSERT INTO node_range (position, range) VALUES (?, ?)');
       for (const [position, range] of ranges.entries()) insert.run(position, range);
     });
   }
@@ -188,7 +190,7 @@ export class LeaseStore {
       this.#insert(lease);
       for (const [address, range] of taken) if (range !== undefined) this.#keepCursor(range, address);
       for (const address of taken.keys())
-        if (this.#resting.has(address)) this.#db.prepare('DELETE FROM resting WHERE address = ?').run(address);
+        if (this.#resting.has(address)) this.#statement('DELETE FROM resting WHERE address = ?').run(address);
     });
     this.#remember(lease);
     for (const [address, range] of taken) {
@@ -251,7 +253,7 @@ export class LeaseStore {
   /** Notes that the container is attached. */
   complete(lease: Lease): void {
     const { containerId, ifname } = lease.attachment;
-    this.#db.prepare('UPDATE lease SET attached = 1 WHERE container = ? AND ifname = ?').run(containerId, ifname);
+    this.#statement('UPDATE lease SET attached = 1 WHERE container = ? AND ifname = ?').run(containerId, ifname);
     this.#leases.set(attachmentKey(lease.attachment), { ...lease, attached: true });
   }
 
@@ -262,10 +264,10 @@ export class LeaseStore {
     const { containerId, ifname } = attachment;
     const freed = this.#now();
     this.#transaction(() => {
-      this.#db.prepare('DELETE FROM lease WHERE container = ? AND ifname = ?').run(containerId, ifname);
-      this.#db.prepare('DELETE FROM resting WHERE freed <= ?').run(freed - this.#restMs);
+      this.#statement('DELETE FROM lease WHERE container = ? AND ifname = ?').run(containerId, ifname);
+      this.#statement('DELETE FROM resting WHERE freed <= ?').run(freed - this.#restMs);
       for (const address of lease.addresses)
-        this.#db.prepare('INSERT OR REPLACE INTO resting (address, freed) VALUES (?, ?)').run(address, freed);
+        this.#statement('INSERT OR REPLACE INTO resting (address, freed) VALUES (?, ?)').run(address, freed);
     });
     this.#leases.delete(attachmentKey(attachment));
     for (const address of lease.addresses) {
@@ -277,19 +279,30 @@ export class LeaseStore {
 
   #insert({ attachment, network, netns, pod, addresses, settings }: Lease): void {
     const { containerId, ifname } = attachment;
-    this.#db
-      .prepare('INSERT INTO lease (container, ifname, network, netns, pod, settings) VALUES (?, ?, ?, ?, ?, ?)')
-      .run(containerId, ifname, network, netns, pod, settingsJson(settings));
+    this.#statement(
+      'INSERT INTO lease (container, ifname, network, netns, pod, settings) VALUES (?, ?, ?, ?, ?, ?)',
+    ).run(containerId, ifname, network, netns, pod, settingsJson(settings));
     addresses.forEach((address, position) => {
-      this.#db
-        .prepare('INSERT INTO address (address, container, ifname, position) VALUES (?, ?, ?, ?)')
-        .run(address, containerId, ifname, position);
+      this.#statement('INSERT INTO address (address, container, ifname, position) VALUES (?, ?, ?, ?)').run(
+        address,
+        containerId,
+        ifname,
+        position,
+      );
     });
   }
 
   #keepCursor(range: Cidr, last: Ip): void {
     const sql = 'INSERT INTO cursor (range, last) VALUES (?, ?) ON CONFLICT (range) DO UPDATE SET last = excluded.last';
-    this.#db.prepare(sql).run(range, last);
+    this.#statement(sql).run(range, last);
+  }
+
+  #statement(sql: string): StatementSync {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) return known;
+    const prepared = this.#db.prepare(sql);
+    this.#prepared.set(sql, prepared);
+    return prepared;
   }
 
   #migrate(): void {
@@ -338,10 +351,10 @@ export class LeaseStore {
   }
 
   #transaction(work: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.#statement('BEGIN IMMEDIATE').run();
     try {
       work();
-      this.#db.exec('COMMIT');
+      this.#statement('COMMIT').run();
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;

@@ -1,7 +1,7 @@
 // The verbs of CNI on this node: what each does with the leases and the kernel.
 import { closeSync } from 'node:fs';
 import { failedWith, SystemCallError } from '../linux/libc.ts';
-import { deleteLink, findLink } from '../linux/links.ts';
+import { deleteLink, linkIndex } from '../linux/links.ts';
 import type { Netlink } from '../linux/netlink.ts';
 import { isNetns } from '../linux/netns.ts';
 import type { Cidr } from '../net/address.ts';
@@ -97,7 +97,7 @@ export class Plugin {
     const netns = openContainerNetns(path);
     try {
       const held = this.#store.get(attachment);
-      if (held?.attached === true && findLink(this.#nl, hostLinkName(attachment)) !== undefined)
+      if (held?.attached === true && linkIndex(hostLinkName(attachment)) !== undefined)
         throw new CniError(errorCode.interfaceExists, `${attachment.ifname} is attached to this container already`);
       this.#refuseTakenPorts(attachment, wishes.settings.ports);
       const { network, pod } = request;

@@ -14,6 +14,7 @@ const { functions: c } = dlopen(null, {
   unshare: { return: 'i32', arguments: ['i32'] },
   mount: { return: 'i32', arguments: ['string', 'string', 'string', 'u64', 'string'] },
   umount2: { return: 'i32', arguments: ['string', 'i32'] },
+  if_nametoindex: { return: 'u32', arguments: ['string'] },
 });
 
 /** A system call that failed; `code` is the name of its errno (`EPERM`), as in Node's own errors. */
@@ -95,6 +96,12 @@ export function receive(fd: number, into: Buffer): number | undefined {
 export function signalWhenReadable(fd: number): void {
   check(c.fcntl(fd, 8 /* F_SETOWN */, process.pid), 'asking for SIGIO');
   check(c.fcntl(fd, 4 /* F_SETFL */, 0o20000 /* O_ASYNC */ | 0o4000 /* O_NONBLOCK */), 'asking for SIGIO');
+}
+
+/** The index of an interface of the calling thread's namespace; undefined where there is none of that name. */
+export function interfaceIndex(name: string): number | undefined {
+  const index = c.if_nametoindex(name);
+  return index === 0 ? undefined : index;
 }
 
 export const CLONE_NEWNET = 0x40000000;

@@ -1,6 +1,7 @@
 // Network interfaces through rtnetlink: bridges, veth pairs, their settings (linux/if_link.h).
 import { familyOf, type Ip, type Mac } from '../net/address.ts';
 import { ipBytes, ipFromBytes } from './addresses.ts';
+import { interfaceIndex } from './libc.ts';
 import {
   attribute,
   flag,
@@ -102,6 +103,14 @@ export function findLink(nl: Netlink, link: LinkRef): Link | undefined {
     if (isGone(error)) return undefined;
     throw error;
   }
+}
+
+/**
+ * The index of an interface in the calling thread's namespace, or undefined where there is none. Unlike
+ * {@link findLink} it does not wait for those who change interfaces at that moment (RTNL).
+ */
+export function linkIndex(name: string): number | undefined {
+  return interfaceIndex(name);
 }
 
 /** The interface of an RTM_NEWLINK or RTM_DELLINK message. */

@@ -146,7 +146,8 @@ export class Lab implements AsyncDisposable {
     const child = inNetns(netnsPath(netns), () =>
       spawn(projectNode, [script, JSON.stringify(settings)], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-        env: { ...process.env, WEFT_LOG: process.env.WEFT_LOG ?? 'silent' },
+        // As the supervisor starts it.
+        env: { ...process.env, UV_THREADPOOL_SIZE: '16', WEFT_LOG: process.env.WEFT_LOG ?? 'silent' },
       }),
     );
     this.#agents.set(name, child);
