@@ -13,6 +13,8 @@ export class NftError extends Error {
 export interface Nft {
   /** Commits a change; all of it or nothing. */
   commit(table: TableName, change: Change): Promise<void>;
+  /** Deletes the table; that there is none is no error. */
+  remove(table: TableName): Promise<void>;
   /** The table without the elements of its sets, as nft prints it; undefined when there is none. */
   outline(table: TableName): Promise<string | undefined>;
   /** The elements of one set or map in the kernel; none when it is not there. Slow for large sets. */
@@ -37,6 +39,10 @@ export async function openNft(): Promise<Nft> {
     async commit(table, change) {
       const script = renderChange(table, change);
       if (script !== '') await run(script);
+    },
+    async remove({ family, name }) {
+      // The first line makes the second one valid where there is no table.
+      await run(`add table ${family} ${name}\ndelete table ${family} ${name}\n`);
     },
     async outline(table) {
       try {

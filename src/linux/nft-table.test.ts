@@ -36,6 +36,7 @@ class MemoryKernel implements Nft {
     }
   }
 
+  async remove(): Promise<void> {}
   async outline(): Promise<string | undefined> {
     return this.there
       ? `\tmap m {\n\t}\n${[...this.chains].map((name) => `\tchain ${name} {\n\t}\n`).join('')}`

@@ -121,6 +121,13 @@ export class NftTable {
     return `${this.#schema.family} ${this.#schema.name}`;
   }
 
+  /** Takes the table out of the kernel, whoever wrote it; the next `apply` writes everything. */
+  async remove(): Promise<void> {
+    this.#written = false;
+    this.#outline = undefined;
+    await this.#nft.remove(this.#schema);
+  }
+
   /** Forgets what the kernel holds: the next `apply` writes everything. */
   invalidate(): void {
     this.#written = false;

@@ -1,122 +1,119 @@
-// The service proxy of a node: watches Services and EndpointSlices; keeps the nftables tables true.
-import { readFile, writeFile } from 'node:fs/promises';
-import type { Cache, Client } from '../k8s/client.ts';
-import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
-import { endpointSlices, services } from '../k8s/resources.ts';
-import type { EndpointSlice, Service } from '../k8s/types.generated.ts';
-import { monitorNftables } from '../linux/nft-monitor.ts';
+// The service proxy of a node: watches Services, EndpointSlices and its Node; keeps the kernel true to them.
+import { isDeepStrictEqual } from 'node:util';
+import type { Client } from '../k8s/client.ts';
+import { createRecorder } from '../k8s/events.ts';
+import { keyOf } from '../k8s/object.ts';
+import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import type { Node } from '../k8s/types.generated.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
-import type { Cidr, Ip } from '../net/address.ts';
-import type { Frontend, ProxyNode } from './frontend.ts';
-import { ProxyTables } from './proxy-tables.ts';
-import { clusterAddresses, serviceFrontends } from './service-model.ts';
+import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
+import { letBridgesPassThrough } from './bridge-traffic.ts';
+import { NftablesWriter } from './nftables/writer.ts';
+import { serviceModel } from './service-model.ts';
+import type { ProxyNode } from './service-port.ts';
 import { keepServiceRoutes } from './service-route.ts';
+import { SliceIndex } from './slice-index.ts';
+import { ServiceSync } from './sync.ts';
+import type { ProxyMode, ServiceWriter } from './writer.ts';
 
 export interface ProxyOptions {
   readonly client: Client;
   readonly nodeName: string;
-  /** The addresses that NodePorts are open on. */
   readonly nodeAddresses: readonly Ip[];
   /** The ranges of the pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
-  /** The ranges of Services, for which a node without a way out needs a route; none where it has a default route. */
+  /** The ranges of Services: addresses in them that no Service has are dropped. */
   readonly serviceCidrs?: readonly Cidr[];
+  /** How rules are written; nftables by default. */
+  readonly mode?: ProxyMode;
+  /** Whether Services may claim addresses by spec.externalIPs; not by default. */
+  readonly externalIps?: boolean;
   readonly log: Log;
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
 }
 
-const sliceOwner = 'kubernetes.io/service-name';
+const zoneLabel = 'topology.kubernetes.io/zone';
 
 /**
  * Starts the proxy in this process's network namespace. Resolves when the first complete set of rules is in the
  * kernel. Stopping leaves the rules in place, so that connections go on while the proxy is restarted.
  */
 export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promise<void> }> {
-  const { client, log, nodeName } = options;
-  const node: ProxyNode = { name: nodeName, addresses: options.nodeAddresses };
+  const { client, log, nodeName, nodeAddresses, serviceCidrs = [], externalIps = false } = options;
   await letBridgesPassThrough(log);
-  const { serviceCidrs = [], nodeAddresses } = options;
-  const endRoutes = serviceCidrs.length > 0 ? keepServiceRoutes({ serviceCidrs, nodeAddresses, log }) : () => {};
-  const tables = new ProxyTables(options.nft ?? (await openNft()), options, log);
-  const serviceCache = client.cache(services);
-  const sliceCache = client.cache(endpointSlices);
-  const slices = new Map<string, Map<string, Stored<EndpointSlice>>>();
-
-  const updateService = (key: string): void => {
-    const [namespace = '', name = ''] = key.split('/');
-    const service = serviceCache.get({ namespace, name });
-    tables.set(`service ${key}`, () => describeService(service, [...(slices.get(key)?.values() ?? [])], node));
+  let node: ProxyNode = { name: nodeName, addresses: nodeAddresses, nodePortAddresses: nodeAddresses, podCidrs: [] };
+  const recorder = createRecorder(client, 'weft-proxy', nodeName);
+  const sync = new ServiceSync(await openWriter(options, node), {
+    node: () => node,
+    log,
+    repaired: (damaged) =>
+      recorder.event(
+        { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName },
+        'Warning',
+        'ServiceRulesRepaired',
+        `Someone else changed the rules of Services; written anew: ${damaged.join(', ')}`,
+      ),
+  });
+  const caches = {
+    services: client.cache(services),
+    slices: client.cache(endpointSlices),
+    nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
   };
+  const slices = new SliceIndex();
+
+  const update = (key: string): void => {
+    const [namespace = '', name = ''] = key.split('/');
+    sync.set(key, () => {
+      const service = caches.services.get({ namespace, name });
+      return service === undefined ? [] : serviceModel(service, slices.of(key), node, { externalIps });
+    });
+  };
+  const setFacts = (): void => sync.setFacts({ serviceCidrs, podCidrs: node.podCidrs });
+  setFacts();
   const ends = [
-    endRoutes,
-    serviceCache.subscribe(({ object }) => updateService(keyOf(object))),
-    sliceCache.subscribe((change) => {
-      const old = change.type === 'updated' ? change.old : undefined;
-      for (const key of indexSlice(slices, change.type === 'deleted' ? undefined : change.object, old ?? change.object))
-        updateService(key);
+    serviceCidrs.length > 0 ? keepServiceRoutes({ serviceCidrs, nodeAddresses, log }) : () => {},
+    caches.nodes.subscribe(({ type, object }) => {
+      // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
+      const now = type === 'deleted' ? node : withNode(node, object);
+      if (isDeepStrictEqual(now, node)) return;
+      const moved = now.zone !== node.zone;
+      node = now;
+      setFacts();
+      if (moved) for (const service of caches.services.list()) update(keyOf(service));
+    }),
+    caches.services.subscribe(({ object }) => update(keyOf(object))),
+    caches.slices.subscribe((change) => {
+      for (const key of slices.take(change)) update(key);
     }),
   ];
-  const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [serviceCache, sliceCache];
-  await Promise.all(caches.map((cache) => cache.synced));
-  await tables.start();
-  ends.push(monitorNftables((written) => tables.disturbed(written)));
-  log.info({ services: serviceCache.list().length, elements: tables.size }, 'Services are in the kernel');
+  await Promise.all(Object.values(caches).map((cache) => cache.synced));
+  await sync.start();
+  log.info({ services: caches.services.list().length, size: sync.size }, 'Services are in the kernel');
   return {
     async stop() {
       for (const end of ends) end();
-      for (const cache of caches) cache.stop();
-      await tables.stop();
+      for (const cache of Object.values(caches)) cache.stop();
+      await sync.stop();
     },
   };
 }
 
-/** What a Service is on this node. */
-function describeService(
-  service: Service | undefined,
-  ofService: readonly EndpointSlice[],
-  node: ProxyNode,
-): { frontends: Frontend[]; clusterIps: Ip[] } {
-  if (service === undefined) return { frontends: [], clusterIps: [] };
-  return { frontends: serviceFrontends(service, ofService, node), clusterIps: clusterAddresses(service) };
+async function openWriter(options: ProxyOptions, node: ProxyNode): Promise<ServiceWriter> {
+  const { mode = 'nftables', clusterCidrs } = options;
+  switch (mode) {
+    case 'nftables':
+      return new NftablesWriter({ nft: options.nft ?? (await openNft()), node, clusterCidrs });
+    default:
+      throw new Error(`the proxy mode ${mode} is not known; use nftables`);
+  }
 }
 
-/** Puts a slice under its Service; returns the Services that this concerns (two when the slice changed hands). */
-function indexSlice(
-  index: Map<string, Map<string, Stored<EndpointSlice>>>,
-  now: Stored<EndpointSlice> | undefined,
-  before: Stored<EndpointSlice>,
-): Set<string> {
-  const ownerOf = ({ metadata }: EndpointSlice): string =>
-    `${metadata.namespace}/${metadata.labels?.[sliceOwner] ?? ''}`;
-  const name = before.metadata.name;
-  const concerned = new Set<string>();
-  const old = ownerOf(before);
-  const own = index.get(old);
-  if (own?.delete(name)) concerned.add(old);
-  if (own?.size === 0) index.delete(old);
-  if (now !== undefined) {
-    const key = ownerOf(now);
-    const group = index.get(key) ?? new Map<string, Stored<EndpointSlice>>();
-    group.set(name, now);
-    index.set(key, group);
-    concerned.add(key);
-  }
-  return concerned;
-}
-
-/**
- * Answers between two pods of one bridge would not pass the node's IP layer, where the translation of Service
- * addresses is undone; these settings of br_netfilter make them.
- */
-async function letBridgesPassThrough(log: Log): Promise<void> {
-  for (const key of ['bridge-nf-call-iptables', 'bridge-nf-call-ip6tables']) {
-    const path = `/proc/sys/net/bridge/${key}`;
-    try {
-      if ((await readFile(path, 'utf8')).trim() !== '1') await writeFile(path, '1');
-    } catch (error) {
-      log.warn({ path, error: String(error) }, 'Services may not be reachable between pods of the same node');
-    }
-  }
+/** What the Node object says of the node. */
+function withNode(node: ProxyNode, { metadata, spec }: Node): ProxyNode {
+  const { zone: _, ...rest } = node;
+  const zone = metadata.labels?.[zoneLabel];
+  const podCidrs = (spec?.podCIDRs ?? []).map((text) => parseCidr(text)).filter((range) => range !== undefined);
+  return { ...rest, podCidrs, ...(zone !== undefined && zone !== '' && { zone }) };
 }

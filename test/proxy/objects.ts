@@ -81,7 +81,7 @@ export class ProxyProcess {
 
   async #mark(): Promise<void> {
     const clusterIP = `10.96.250.${++this.#marks}`;
-    this.#send({ type: 'put', object: service(`marker-${this.#marks}`, { clusterIP, ports: [] }) });
+    this.#send({ type: 'put', object: service(`marker-${this.#marks}`, { clusterIP }) });
     await this.#until(`marker ${clusterIP}`);
   }
 

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
-import { endpointSlices, pods, services } from '../../src/k8s/resources.ts';
+import { endpointSlices, nodes, services } from '../../src/k8s/resources.ts';
 import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp } from '../../src/net/address.ts';
@@ -16,7 +16,7 @@ type Message = { type: 'go' } | { type: 'put' | 'delete'; object: KubeObject };
 const resources: Record<string, Resource<KubeObject>> = {
   Service: services,
   EndpointSlice: endpointSlices,
-  Pod: pods,
+  Node: nodes,
 };
 const client = createFakeClient();
 const nft = await openNft();

@@ -1,24 +1,9 @@
-// Keeps the proxy's tables in the kernel equal to what the objects say: batches changes, writes them, repairs.
+// Keeps the kernel equal to what the Services say: batches changes, has them written, tries again, repairs, reports.
 import { deleteFlows, type FlowFilter } from '../linux/conntrack.ts';
-import type { ForeignWrite } from '../linux/nft-monitor.ts';
-import type { Nft } from '../linux/nft-run.ts';
-import { NftTable } from '../linux/nft-table.ts';
 import type { Log } from '../log/log.ts';
-import { type Cidr, type Family, familyOf, type Ip } from '../net/address.ts';
-import type { Frontend } from './frontend.ts';
-import { contribution, proxyTable } from './layout.ts';
+import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { staleFlows } from './stale-flows.ts';
-
-/** What one object (a Service, a pod) is on this node. */
-export interface Described {
-  readonly frontends: readonly Frontend[];
-  readonly clusterIps: readonly Ip[];
-}
-
-interface FamilyTable {
-  readonly family: Family;
-  readonly table: NftTable;
-}
+import type { ProxyFacts, ServiceWriter } from './writer.ts';
 
 /** After a change, others are collected for so long; a change after a quiet time is written at once. */
 const batchMilliseconds = 10;
@@ -28,17 +13,24 @@ const insistingMilliseconds = 3_000;
 const patientRepairs = 10;
 const auditMilliseconds = 300_000;
 const longestRetryMilliseconds = 30_000;
-/** Chains that nobody needs are deleted after so long, for most of them are soon needed again. */
+/** What nobody needs is deleted after so long, for most of it is soon needed again. */
 const tidyMilliseconds = 10_000;
 
-export class ProxyTables {
-  readonly #tables: readonly FamilyTable[];
+export interface SyncOptions {
+  readonly node: () => Pick<ProxyNode, 'nodePortAddresses'>;
+  readonly log: Log;
+  /** Told what someone else had damaged, once it is repaired. */
+  readonly repaired?: (damaged: readonly string[]) => void;
+}
+
+export class ServiceSync {
+  readonly #writer: ServiceWriter;
+  readonly #options: SyncOptions;
   readonly #log: Log;
-  readonly #pending = new Map<string, () => Described>();
-  readonly #described = new Map<string, Described>();
+  readonly #pending = new Map<string, () => readonly ServicePortModel[]>();
+  readonly #models = new Map<string, readonly ServicePortModel[]>();
   readonly #stale: FlowFilter[] = [];
-  /** Someone else wrote to them: every element may be another one. */
-  readonly #distrusted = new Set<NftTable>();
+  #facts: ProxyFacts | undefined;
   #started = false;
   #stopped = false;
   #writing: Promise<void> | undefined;
@@ -46,6 +38,7 @@ export class ProxyTables {
   #auditTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
   #tidyTimer: NodeJS.Timeout | undefined;
+  #endWatch: () => void = () => {};
   #lastWrite = Number.NEGATIVE_INFINITY;
   /** How many repairs came soon after one another, and when the last one was. */
   #repairs = 0;
@@ -53,37 +46,44 @@ export class ProxyTables {
   #failures = 0;
   #forgetting: Promise<void> = Promise.resolve();
 
-  constructor(nft: Nft, options: { nodeAddresses: readonly Ip[]; clusterCidrs: readonly Cidr[] }, log: Log) {
-    const families = new Set<Family>([...options.nodeAddresses, ...options.clusterCidrs].map(familyOf));
-    if (families.size === 0) families.add('IPv4');
-    this.#tables = [...families].map((family) => ({
-      family,
-      table: new NftTable(proxyTable(family, options.clusterCidrs), nft),
-    }));
-    this.#log = log;
+  constructor(writer: ServiceWriter, options: SyncOptions) {
+    this.#writer = writer;
+    this.#options = options;
+    this.#log = options.log;
   }
 
+  /** How much there is in the kernel. */
   get size(): number {
-    return this.#tables.reduce((sum, { table }) => sum + table.size, 0);
+    return this.#writer.size;
   }
 
-  /** Sets what an object is; it is described when the change is written, so that many changes cost one description. */
-  set(owner: string, describe: () => Described): void {
-    this.#pending.set(owner, describe);
+  /** Sets what a Service is; it is decided when the change is written, so that many changes cost one decision. */
+  set(owner: string, decide: () => readonly ServicePortModel[]): void {
+    this.#pending.set(owner, decide);
+    if (this.#started) this.#schedule();
+  }
+
+  setFacts(facts: ProxyFacts): void {
+    if (JSON.stringify(facts) === JSON.stringify(this.#facts)) return;
+    this.#facts = facts;
+    this.#writer.setFacts(facts);
     if (this.#started) this.#schedule();
   }
 
   /** Writes everything there is, then follows each change. A failure is logged and tried again. */
   async start(): Promise<void> {
     this.#started = true;
+    this.#endWatch = this.#writer.watch(() => this.#disturbed());
     this.#run(() => this.#write());
     await this.#writing;
     this.#auditTimer = setInterval(() => void this.audit(), auditMilliseconds);
     this.#auditTimer.unref();
   }
 
+  /** Stops writing; what is written stays. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#endWatch();
     clearTimeout(this.#timer);
     clearInterval(this.#auditTimer);
     clearTimeout(this.#settleTimer);
@@ -104,7 +104,7 @@ export class ProxyTables {
     }, wait);
   }
 
-  /** One thing at a time touches the tables. */
+  /** One thing at a time touches the kernel. */
   #run(work: () => Promise<void>): void {
     this.#writing = work().finally(() => {
       this.#writing = undefined;
@@ -114,17 +114,17 @@ export class ProxyTables {
 
   async #write(): Promise<void> {
     this.#lastWrite = performance.now();
-    for (const [owner, describe] of this.#pending) {
+    for (const [owner, decide] of this.#pending) {
       try {
-        this.#describe(owner, describe());
+        this.#set(owner, decide());
       } catch (error) {
-        // One object that cannot be expressed must not keep the others from the kernel; it stays as it was.
-        this.#log.error({ owner, error: String(error) }, 'this object cannot be put into rules');
+        // One Service that cannot be expressed must not keep the others from the kernel; it stays as it was.
+        this.#log.error({ owner, error: String(error) }, 'this Service cannot be put into rules');
       }
     }
     this.#pending.clear();
     try {
-      for (const { table } of this.#tables) await table.apply();
+      await this.#writer.apply();
       this.#failures = 0;
       this.#forgetStaleFlows();
       this.#tidyLater();
@@ -134,32 +134,28 @@ export class ProxyTables {
     }
   }
 
+  #set(owner: string, models: readonly ServicePortModel[]): void {
+    this.#writer.set(owner, models);
+    this.#stale.push(...staleFlows(this.#models.get(owner) ?? [], models, this.#options.node()));
+    if (models.length === 0) this.#models.delete(owner);
+    else this.#models.set(owner, models);
+  }
+
   #tidyLater(): void {
-    if (this.#stopped || this.#tables.every(({ table }) => table.idleChains.length === 0)) return;
+    if (this.#stopped) return;
     this.#tidyTimer ??= setTimeout(() => {
       this.#tidyTimer = undefined;
       if (this.#writing !== undefined) return this.#tidyLater();
       this.#run(async () => {
-        for (const { table } of this.#tables)
-          await table.tidy().catch((error: unknown) => {
-            this.#failures++;
-            this.#log.warn({ error: String(error) }, 'chains that nobody needs could not be deleted');
-          });
+        await this.#writer.tidy().catch((error: unknown) => {
+          this.#failures++;
+          this.#log.warn({ error: String(error) }, 'what nobody needs any more could not be deleted');
+        });
       });
     }, tidyMilliseconds);
   }
 
-  #describe(owner: string, described: Described): void {
-    const before = this.#described.get(owner)?.frontends ?? [];
-    this.#stale.push(...staleFlows(before, described.frontends));
-    const empty = described.frontends.length === 0 && described.clusterIps.length === 0;
-    if (empty) this.#described.delete(owner);
-    else this.#described.set(owner, described);
-    for (const { family, table } of this.#tables)
-      table.set(owner, empty ? undefined : contribution(family, described.frontends, described.clusterIps));
-  }
-
-  /** Off the hot path: conntrack(8) reads the whole connection table for each filter. */
+  /** Off the hot path: it looks through the connection table. */
   #forgetStaleFlows(): void {
     for (const flow of this.#stale.splice(0)) {
       this.#forgetting = this.#forgetting.then(() =>
@@ -170,35 +166,31 @@ export class ProxyTables {
     }
   }
 
-  /** To be called when someone else wrote to these tables, or may have written to any. */
-  disturbed(written: ForeignWrite): void {
-    const touched = this.#tables.filter(({ table }) => written?.has(table.id));
-    if (this.#stopped || (written !== undefined && touched.length === 0)) return;
-    for (const { table } of touched) this.#distrusted.add(table);
-    // With someone who insists on another table there is no race, only one repair every few seconds.
+  /** Someone else wrote to what is ours, or may have. */
+  #disturbed(): void {
+    if (this.#stopped) return;
+    // With someone who insists on other rules there is no race, only one repair every few seconds.
     const insists = this.#repairs >= patientRepairs;
     this.#settleTimer ??= setTimeout(
       () => {
         this.#settleTimer = undefined;
         if (this.#writing === undefined) void this.audit();
-        else this.disturbed(written);
+        else this.#disturbed();
       },
       insists ? insistingMilliseconds : settleMilliseconds,
     );
   }
 
-  /** Looks whether someone else changed the tables, and repairs them. */
+  /** Looks whether someone else changed what was written, and repairs it. */
   async audit(): Promise<void> {
     if (this.#writing !== undefined || this.#stopped) return;
     this.#run(async () => {
-      for (const { family, table } of this.#tables) {
-        const whole = !this.#distrusted.delete(table) && (await table.audit().catch(() => false));
-        if (whole) continue;
-        this.#countRepair();
-        this.#log.warn({ family }, 'the table weft-proxy was changed by someone else; it is written anew');
-        table.invalidate();
-        await this.#write();
-      }
+      const damaged = await this.#writer.audit();
+      if (damaged.length === 0) return;
+      this.#countRepair();
+      this.#log.warn({ damaged }, 'the rules of Services were changed by someone else; they are written anew');
+      await this.#write();
+      if (this.#failures === 0) this.#options.repaired?.(damaged);
     });
     await this.#writing;
   }

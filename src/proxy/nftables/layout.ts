@@ -15,11 +15,13 @@ import type {
   SetDefinition,
   Statement,
   Verdict,
-} from '../linux/nft.ts';
-import { commentOf, elementKey, elementVerdict } from '../linux/nft.ts';
-import type { Contribution, TableSchema } from '../linux/nft-table.ts';
-import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../net/address.ts';
-import { type Backend, backendKey, type Choice, type Frontend, frontendKey, type SourceNat } from './frontend.ts';
+} from '../../linux/nft.ts';
+import { commentOf, elementKey, elementVerdict } from '../../linux/nft.ts';
+import type { Contribution, TableSchema } from '../../linux/nft-table.ts';
+import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../../net/address.ts';
+import { type Backend, backendKey, serviceAddressKey } from '../service-port.ts';
+import type { ProxyFacts } from '../writer.ts';
+import type { Choice, Frontend, SourceNat } from './frontend.ts';
 
 /** The name of the proxy's tables, `ip weft-proxy` and `ip6 weft-proxy`. */
 const tableName = 'weft-proxy';
@@ -83,6 +85,8 @@ function sets(family: Family): SetDefinition[] {
   const endpoint = [address(family, 'daddr'), portExpr];
   return [
     { name: 'cluster-ips', key: [address(family, 'daddr')] },
+    { name: 'service-ranges', key: [address(family, 'daddr')], interval: true },
+    { name: 'own-pods', key: [address(family, 'saddr')], interval: true },
     { name: 'services', key: frontend, value: 'verdict' },
     { name: 'outside-services', key: frontend, value: 'verdict' },
     ...transports.map((protocol) => ({
@@ -105,6 +109,7 @@ function sets(family: Family): SetDefinition[] {
 function endings(family: Family, pods: readonly Cidr[]): Chain[] {
   const unreachable = family === 'IPv4' ? 'icmp port-unreachable' : 'icmpv6 port-unreachable';
   const masquerade: Statement = { do: 'masquerade' };
+  const saddr = address(family, 'saddr');
   return [
     {
       name: 'reject-new',
@@ -120,7 +125,16 @@ function endings(family: Family, pods: readonly Cidr[]): Chain[] {
       name: 'masquerade-outside',
       rules: pods.length === 0 ? [] : [rule(match(address(family, 'saddr'), anyOf(pods), '!='), masquerade)],
     },
-    { name: 'masquerade-node', rules: [rule(fromNode('=='), masquerade)] },
+    {
+      name: 'masquerade-visitors',
+      rules: [
+        rule(fromNode('=='), masquerade),
+        // A pod of another node came by that node's address: the answer must go back through this one.
+        ...(pods.length === 0
+          ? []
+          : [rule(match(saddr, anyOf(pods)), match(saddr, { kind: 'set', name: 'own-pods' }, '!='), masquerade)]),
+      ],
+    },
   ];
 }
 
@@ -148,6 +162,8 @@ function dispatch(family: Family, pods: readonly Cidr[]): Chain[] {
         rule(...fromOutside, fromNode('!='), { do: 'vmap', key, map: 'outside-services' }),
         rule({ do: 'vmap', key, map: 'services' }),
         rule(match(address(family, 'daddr'), { kind: 'set', name: 'cluster-ips' }), to(goto('reject-new'))),
+        // Nobody has the address: beyond this node it would go round between routers, or to someone who is not meant.
+        rule(match(address(family, 'daddr'), { kind: 'set', name: 'service-ranges' }), to(goto('drop-new'))),
       ],
     },
   ];
@@ -195,7 +211,7 @@ export function contribution(family: Family, frontends: readonly Frontend[], clu
     .map((ip) => ({ set: 'cluster-ips', key: elementKey(ip) }));
   const seen = new Set<string>();
   for (const frontend of frontends) {
-    const key = frontendKey(frontend);
+    const key = serviceAddressKey(frontend);
     if (familyOf(frontend.address) !== family || seen.has(key)) continue;
     seen.add(key);
     elements.push(...frontendElements(family, frontend, chains));
@@ -206,11 +222,18 @@ export function contribution(family: Family, frontends: readonly Frontend[], clu
 const unique = (elements: readonly Element[]): Iterable<Element> =>
   new Map(elements.map((element) => [`${element.set} ${element.key}`, element])).values();
 
-const masqueradeChain: Readonly<Record<Exclude<SourceNat, 'nobody'>, string>> = {
+const masqueradeChain: Readonly<Record<SourceNat, string>> = {
   everybody: 'masquerade-everybody',
   outside: 'masquerade-outside',
-  node: 'masquerade-node',
+  visitors: 'masquerade-visitors',
 };
+
+/** What depends on no Service. */
+export function factElements(family: Family, { serviceCidrs, podCidrs }: ProxyFacts): Element[] {
+  const ranges = (set: string, all: readonly Cidr[]): Element[] =>
+    outermost(all.filter((range) => familyOf(range) === family)).map((range) => ({ set, key: elementKey(range) }));
+  return [...ranges('service-ranges', serviceCidrs), ...ranges('own-pods', podCidrs)];
+}
 
 function frontendElements(family: Family, frontend: Frontend, chains: Map<string, Chain>): Element[] {
   const parts = [frontend.address, l4(frontend), frontend.port] as const;
@@ -221,10 +244,7 @@ function frontendElements(family: Family, frontend: Frontend, chains: Map<string
       ? []
       : choiceElements(family, frontend, frontend.outside, 'outside-services', outsideOffset, chains)),
   ];
-  if (frontend.sourceNat !== 'nobody') {
-    const value = elementVerdict(goto(masqueradeChain[frontend.sourceNat]));
-    elements.push({ set: 'source-nat', key, value });
-  }
+  elements.push({ set: 'source-nat', key, value: elementVerdict(goto(masqueradeChain[frontend.sourceNat])) });
   if (frontend.sources !== undefined) {
     elements.push({ set: 'guarded', key });
     for (const range of outermost(frontend.sources))

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { asCidr, asIp, type Ip, type Port, parsePort } from '../net/address.ts';
-import type { Backend, Frontend } from './frontend.ts';
+import { asCidr, asIp, type Ip, type Port, parsePort } from '../../net/address.ts';
+import type { Backend } from '../service-port.ts';
+import type { Frontend } from './frontend.ts';
 import { affinityMarks, contribution, proxyTable } from './layout.ts';
-import { staleFlows } from './stale-flows.ts';
 
 const port = (number: number): Port => parsePort(number) ?? assert.fail('no port');
-const backend = (ip: string, local = false): Backend => ({ ip: asIp(ip), port: port(8080), local });
+const backend = (ip: string, local = false): Backend => ({
+  ip: asIp(ip),
+  port: port(8080),
+  local,
+  ready: true,
+  terminating: false,
+  weight: 1,
+});
 const frontend = (part: Partial<Frontend>): Frontend => ({
   kind: 'ClusterIP',
   address: asIp('10.96.0.1'),
@@ -16,7 +23,6 @@ const frontend = (part: Partial<Frontend>): Frontend => ({
   owner: 'default/web:http',
   choice: { to: 'reject' },
   sourceNat: 'outside',
-  draining: [],
   ...part,
 });
 const backends = (...ips: string[]): Frontend['choice'] => ({ to: 'backends', backends: ips.map((ip) => backend(ip)) });
@@ -88,14 +94,4 @@ test('the mark of a remembered endpoint does not depend on the others, but for a
       return stable && marks.size === some.length;
     }),
   );
-});
-
-test('UDP flows are forgotten to endpoints that went, not to those that drain, and none of TCP', () => {
-  const before = frontend({ protocol: 'UDP', choice: backends('10.244.1.2', '10.244.1.3', '10.244.1.4') });
-  const after = frontend({ protocol: 'UDP', choice: backends('10.244.1.4'), draining: [backend('10.244.1.3')] });
-  const flow = { protocol: 'udp', destination: '10.96.0.1', port: 80 };
-  assert.deepEqual(staleFlows([before], [after]), [{ ...flow, replySource: '10.244.1.2' }]);
-  assert.deepEqual(staleFlows([before], []), [flow]);
-  assert.deepEqual(staleFlows([], [after]), [{ ...flow, replySource: '10.96.0.1' }]);
-  assert.deepEqual(staleFlows([{ ...before, protocol: 'TCP' }], []), []);
 });
