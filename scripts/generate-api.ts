@@ -40,7 +40,9 @@ const roots = [
   'io.k8s.api.coordination.v1.Lease',
   'io.k8s.api.discovery.v1.EndpointSlice',
   'io.k8s.api.events.v1.Event',
-  ...['Ingress', 'IngressClass', 'NetworkPolicy'].map((k) => `io.k8s.api.networking.v1.${k}`),
+  ...['Ingress', 'IngressClass', 'IPAddress', 'NetworkPolicy', 'ServiceCIDR'].map(
+    (k) => `io.k8s.api.networking.v1.${k}`,
+  ),
   ...['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding'].map((k) => `io.k8s.api.rbac.v1.${k}`),
   ...['TokenRequest', 'TokenReview', 'SelfSubjectReview'].map((k) => `io.k8s.api.authentication.v1.${k}`),
   ...['SelfSubjectAccessReview', 'SelfSubjectRulesReview', 'SubjectAccessReview', 'LocalSubjectAccessReview'].map(

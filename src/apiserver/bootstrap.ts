@@ -1,10 +1,13 @@
 // What every cluster has from its first start: namespaces, access rights, the `kubernetes` Service.
-import type { ClusterRole, ClusterRoleBinding } from '../k8s/types.generated.ts';
+
+import { conditionOf } from '../k8s/conditions.ts';
+import type { ClusterRole, ClusterRoleBinding, ServiceCIDR } from '../k8s/types.generated.ts';
 import { addressAt, type Cidr, familyOf, type Ip } from '../net/address.ts';
-import type { Api } from './api.ts';
+import { defaultServiceCidr } from './admission/service-addresses.ts';
+import { type Api, timestamp } from './api.ts';
 import { clusterRoleBindings, clusterRoles } from './auth/bootstrap.ts';
-import type { Kind } from './kinds.ts';
-import { type ApiObject, isFields, sameJson } from './object.ts';
+import { type Kind, shelves } from './kinds.ts';
+import { type ApiObject, isFields, sameJson, typed } from './object.ts';
 import { createObject, updateObject } from './write.ts';
 
 export interface Advertised {
@@ -21,10 +24,55 @@ export function bootstrap(api: Api, advertised: Advertised): void {
     ensure(api, '', 'namespaces', '', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   for (const role of clusterRoles) ensure(api, rbac, 'clusterroles', '', copy(role));
   for (const binding of clusterRoleBindings) ensure(api, rbac, 'clusterrolebindings', '', copy(binding));
+  keepDefaultServiceCidr(api, advertised.serviceCidrs);
   publishApiServer(api, advertised);
 }
 
+/**
+ * The ServiceCIDR `kubernetes` with the ranges that the server was started with. It is made anew where someone deletes
+ * it, and gets the second family where the server has got one; any other difference is left to users (kubernetes,
+ * pkg/controlplane/controller/defaultservicecidr).
+ */
+function keepDefaultServiceCidr(api: Api, ranges: readonly Cidr[]): void {
+  ensureDefaultServiceCidr(api, ranges);
+  api.storage.subscribe(shelves.serviceCidrs, ({ object, deleted }) => {
+    // Not before all listeners know of the deletion.
+    if (deleted && object.metadata.name === defaultServiceCidr)
+      queueMicrotask(() => ensureDefaultServiceCidr(api, ranges));
+  });
+}
+
+function ensureDefaultServiceCidr(api: Api, ranges: readonly Cidr[]): void {
+  const name = defaultServiceCidr;
+  ensure(api, networking, 'servicecidrs', '', {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name },
+    spec: { cidrs: [...ranges] },
+  });
+  const kind = kindOf(api, networking, 'servicecidrs');
+  const stored = api.storage.get(kind.storage, '', name);
+  if (stored === undefined || stored.metadata.deletionTimestamp !== undefined) return;
+  const { spec, status } = typed<ServiceCIDR>(stored);
+  const [first, ...others] = spec.cidrs ?? [];
+  if (others.length === 0 && ranges.length === 2 && first === ranges[0]) {
+    const change = (old: ApiObject): ApiObject => ({ ...old, spec: { cidrs: [...ranges] } });
+    updateObject(api, kind, '', name, { ...options, subresource: '', change });
+  }
+  if (conditionOf(status?.conditions, 'Ready') !== undefined) return;
+  const ready = {
+    type: 'Ready',
+    status: 'True',
+    reason: '',
+    message: 'Kubernetes default Service CIDR is ready',
+    lastTransitionTime: timestamp(api.now()),
+  };
+  const change = (old: ApiObject): ApiObject => ({ ...old, status: { conditions: [ready] } });
+  updateObject(api, kind, '', name, { ...options, subresource: 'status', change });
+}
+
 const rbac = 'rbac.authorization.k8s.io';
+const networking = 'networking.k8s.io';
 
 const copy = (object: ClusterRole | ClusterRoleBinding): ApiObject => ({ ...structuredClone(object) });
 

@@ -168,7 +168,9 @@ const groups: readonly { group: string; package: string; rows: readonly Row[] }[
     rows: [
       { kind: 'Ingress', plural: 'ingresses', short: ['ing'], sub: ['status'], generation: true },
       { kind: 'IngressClass', plural: 'ingressclasses', cluster: true, generation: true },
+      { kind: 'IPAddress', plural: 'ipaddresses', cluster: true, short: ['ip'] },
       { kind: 'NetworkPolicy', plural: 'networkpolicies', short: ['netpol'], generation: true },
+      { kind: 'ServiceCIDR', plural: 'servicecidrs', cluster: true, sub: ['status'] },
     ],
   },
   {
@@ -241,6 +243,8 @@ export const shelves = {
   serviceAccounts: '/serviceaccounts',
   events: '/events',
   ingressClasses: 'networking.k8s.io/ingressclasses',
+  ipAddresses: 'networking.k8s.io/ipaddresses',
+  serviceCidrs: 'networking.k8s.io/servicecidrs',
   endpointSlices: 'discovery.k8s.io/endpointslices',
   roles: 'rbac.authorization.k8s.io/roles',
   roleBindings: 'rbac.authorization.k8s.io/rolebindings',

@@ -24,6 +24,7 @@ import { Registry } from './registry.ts';
 import { parseRequest, type RequestInfo } from './request.ts';
 import { sendStatus, statusOf } from './respond.ts';
 import { badRequest, forbidden, StatusError, unauthorized } from './schema/errors.ts';
+import { followServiceAddresses } from './service-ip-addresses.ts';
 import { Storage } from './storage.ts';
 import { isStream, type Upgrade } from './subresources/streams.ts';
 import { keepTidy } from './tidy.ts';
@@ -69,6 +70,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     now: () => new Date(),
   };
   followDefinitions(api);
+  followServiceAddresses(api);
   bootstrap(api, { serviceCidrs: options.serviceCidrs, ...options.advertise });
   const endTidying = keepTidy(api);
   const uidOf = (shelf: string, namespace: string, name: string): { uid: string } | undefined => {

@@ -16,6 +16,9 @@ import { defaultNodeMaskSize, type NodeMaskSize, runNodeIpam } from './node-ipam
 import { runPodGc } from './pod-gc.ts';
 import { runReplicaSets } from './replicaset.ts';
 import { runServiceAccounts } from './service-account.ts';
+import { runServiceCidrs } from './service-cidr/controller.ts';
+import type { PortRange } from './service-cidr/decide.ts';
+import { runServiceAddressRepair } from './service-cidr/repair.ts';
 import { runStatefulSets } from './statefulset/controller.ts';
 
 export interface ControllersOptions {
@@ -28,6 +31,8 @@ export interface ControllersOptions {
   readonly expectedNodes?: readonly string[];
   /** The PEM of the authority that pods trust: goes into the ConfigMap kube-root-ca.crt of every namespace. */
   readonly serviceAccountRootCa: string;
+  /** The node ports that Services may have (default 30000–32767). */
+  readonly nodePortRange?: PortRange;
   readonly log: Log;
 }
 
@@ -48,6 +53,8 @@ export async function startControllers(options: ControllersOptions): Promise<{ s
     runEndpointSlices(context),
     runEndpoints(context),
     runEndpointsMirror(context),
+    runServiceCidrs(context),
+    runServiceAddressRepair(context, options.nodePortRange ?? { from: 30000, to: 32767 }),
     runNamespaces(context),
     runGarbageCollector(context),
   ];

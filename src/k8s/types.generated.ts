@@ -1012,6 +1012,24 @@ export interface IngressTLS {
 
 export type IntOrString = number | string;
 
+export interface IPAddress {
+  apiVersion: 'networking.k8s.io/v1';
+  kind: 'IPAddress';
+  metadata: ObjectMeta;
+  spec: IPAddressSpec;
+}
+
+export interface IPAddressList {
+  apiVersion: 'networking.k8s.io/v1';
+  items: IPAddress[];
+  kind: 'IPAddressList';
+  metadata: ListMeta;
+}
+
+export interface IPAddressSpec {
+  parentRef: ParentReference;
+}
+
 export interface IPBlock {
   cidr: string;
   except?: string[];
@@ -1543,6 +1561,13 @@ export interface OwnerReference {
   kind: string;
   name: string;
   uid: string;
+}
+
+export interface ParentReference {
+  group?: string;
+  name: string;
+  namespace?: string;
+  resource: string;
 }
 
 export interface PersistentVolumeClaim {
@@ -2247,6 +2272,29 @@ export interface ServiceAccountTokenProjection {
 export interface ServiceBackendPort {
   name?: string;
   number?: number;
+}
+
+export interface ServiceCIDR {
+  apiVersion: 'networking.k8s.io/v1';
+  kind: 'ServiceCIDR';
+  metadata: ObjectMeta;
+  spec: ServiceCIDRSpec;
+  status?: ServiceCIDRStatus;
+}
+
+export interface ServiceCIDRList {
+  apiVersion: 'networking.k8s.io/v1';
+  items: ServiceCIDR[];
+  kind: 'ServiceCIDRList';
+  metadata: ListMeta;
+}
+
+export interface ServiceCIDRSpec {
+  cidrs?: string[];
+}
+
+export interface ServiceCIDRStatus {
+  conditions?: Condition[];
 }
 
 export interface ServiceList {

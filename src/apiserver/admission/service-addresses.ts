@@ -1,7 +1,8 @@
-// Which cluster addresses and node ports are taken, and the choice of free ones. Derived from the stored Services, so
-// that it is as durable as they are and a deleted Service frees what it had.
+// Which cluster addresses and node ports are taken, and the choice of free ones. Derived from the stored Services,
+// ServiceCIDRs and IPAddresses, so that it is as durable as they are and a deleted Service frees what it had.
 import { randomInt } from 'node:crypto';
-import type { Service } from '../../k8s/types.generated.ts';
+import { isConditionTrue } from '../../k8s/conditions.ts';
+import type { Service, ServiceCIDR } from '../../k8s/types.generated.ts';
 import {
   addressAt,
   type Cidr,
@@ -9,6 +10,7 @@ import {
   type Family,
   familyOf,
   type Ip,
+  parseCidr,
   parseIp,
   rangeOf,
 } from '../../net/address.ts';
@@ -44,21 +46,43 @@ function owned(object: ApiObject): Owned {
  * The lower part of a range is for addresses that users choose, automatic ones begin after it: kubernetes/enhancements
  * KEP-3070 (16 to 256 addresses) and KEP-3668 (16 to 128 ports).
  */
-function reservedOffset(size: number, largest: number): number {
-  if (size <= 16) return 0;
-  return Math.min(Math.max(16, Math.floor(size / (largest === 256 ? 16 : 32))), largest);
+const band = {
+  addresses: { step: 16, largest: 256 },
+  ports: { step: 32, largest: 128 },
+} as const;
+
+function reservedBand(size: number, { step, largest }: { step: number; largest: number }): number {
+  return size <= 16 ? 0 : Math.min(Math.max(16, Math.floor(size / step)), largest);
+}
+
+/** The ServiceCIDR of the ranges that the server was started with. */
+export const defaultServiceCidr = 'kubernetes';
+
+/** The ranges that addresses may come from: of the ServiceCIDRs that are ready and stay, the default one's first. */
+export function readyRanges(cidrs: readonly ServiceCIDR[]): Cidr[] {
+  const isDefault = ({ metadata }: ServiceCIDR): boolean => metadata.name === defaultServiceCidr;
+  return cidrs
+    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+    .filter(({ status }) => isConditionTrue(status?.conditions, 'Ready'))
+    .sort((a, b) => Number(isDefault(b)) - Number(isDefault(a)))
+    .flatMap(({ spec }) => (spec.cidrs ?? []).map(parseCidr).filter((range) => range !== undefined));
 }
 
 export class ServiceAddresses {
-  readonly #ranges: ReadonlyMap<Family, Cidr>;
+  readonly #storage: Storage;
+  readonly #configured: readonly Cidr[];
+  #ranges: readonly Cidr[] = [];
   readonly #ports: PortRange;
   readonly #addressOwners = new Map<string, string>();
   readonly #portOwners = new Map<number, string>();
 
-  /** Reads the stored Services and follows them. The first range is that of single-stack Services. */
-  constructor(storage: Storage, ranges: readonly Cidr[], ports: PortRange = { from: 30000, to: 32767 }) {
-    this.#ranges = new Map(ranges.map((range) => [familyOf(range), range]));
+  /** Reads what is stored and follows it. The family of the first range is that of single-stack Services. */
+  constructor(storage: Storage, configured: readonly Cidr[], ports: PortRange = { from: 30000, to: 32767 }) {
+    this.#storage = storage;
+    this.#configured = configured;
     this.#ports = ports;
+    this.#readRanges();
+    storage.subscribe(shelves.serviceCidrs, () => this.#readRanges());
     for (const service of storage.list(shelves.services)) this.#take(service);
     storage.subscribe(shelves.services, ({ object, old, deleted }) => {
       if (old !== undefined) this.#release(old);
@@ -68,34 +92,51 @@ export class ServiceAddresses {
 
   /** The families of the cluster, the default one first. */
   get families(): readonly Family[] {
-    return [...this.#ranges.keys()];
+    return this.#configured.map(familyOf);
+  }
+
+  #readRanges(): void {
+    const stored = this.#storage.list(shelves.serviceCidrs).map((object) => typed<ServiceCIDR>(object));
+    // Until the default one is stored for the first time, what the server was started with counts.
+    this.#ranges = stored.length === 0 ? this.#configured : readyRanges(stored);
+  }
+
+  /** Somebody else may have an address too: a Gateway, say, by an IPAddress of its own. */
+  #isTaken(address: Ip): boolean {
+    return this.#addressOwners.has(address) || this.#storage.get(shelves.ipAddresses, '', address) !== undefined;
   }
 
   /** Throws AllocationError where the address cannot be given to a Service of the cluster. */
   checkAddress(text: string): void {
     const address = parseIp(text);
-    const range = address === undefined ? undefined : this.#ranges.get(familyOf(address));
-    if (address === undefined || range === undefined || !cidrContains(range, address))
+    if (address === undefined || !this.#ranges.some((range) => cidrContains(range, address)))
       throw new AllocationError(
-        `failed to allocate IP ${text}: the provided IP (${text}) is not in the valid range. The range of valid IPs is ${[...this.#ranges.values()].join(',')}`,
+        `failed to allocate IP ${text}: the provided IP (${text}) is not in the valid range. The range of valid IPs is ${this.#ranges.join(',')}`,
       );
-    if (this.#addressOwners.has(address))
+    if (this.#isTaken(address))
       throw new AllocationError(`failed to allocate IP ${text}: provided IP is already allocated`);
   }
 
-  /** A free address of the family. Throws AllocationError where the range is full. */
+  /** A free address of the family. Throws AllocationError where all ranges are full. */
   freeAddress(family: Family): Ip {
-    const range = this.#ranges.get(family);
-    if (range === undefined) throw new AllocationError(`${family} is not configured on this cluster`);
-    const { size } = rangeOf(range);
+    const ranges = this.#ranges.filter((range) => familyOf(range) === family);
+    if (ranges.length === 0) throw new AllocationError(`no ServiceCIDR of ${family} is ready`);
+    for (const range of ranges) {
+      const found = this.#freeIn(range);
+      if (found !== undefined) return found;
+    }
+    throw new AllocationError('range is full');
+  }
+
+  #freeIn(range: Cidr): Ip | undefined {
+    const { size, family } = rangeOf(range);
     // The first address is the network's own; in IPv4 the last one is the broadcast address.
-    const usable = Number(size > 1n << 32n ? 1n << 32n : size) - (family === 'IPv4' ? 1 : 0);
-    const offset = reservedOffset(usable, 256);
-    const found =
-      this.#free(Math.max(1, offset), usable, (index) => !this.#addressOwners.has(addressAt(range, index))) ??
-      this.#free(1, offset, (index) => !this.#addressOwners.has(addressAt(range, index)));
-    if (found === undefined) throw new AllocationError('range is full');
-    return addressAt(range, found);
+    const all = Number(size > 1n << 32n ? 1n << 32n : size);
+    const end = all - (family === 'IPv4' ? 1 : 0);
+    const first = 1 + reservedBand(all, band.addresses);
+    const isFree = (index: number): boolean => !this.#isTaken(addressAt(range, index));
+    const found = this.#free(first, end, isFree) ?? this.#free(1, Math.min(first, end), isFree);
+    return found === undefined ? undefined : addressAt(range, found);
   }
 
   /** Throws AllocationError where the node port cannot be given. */
@@ -110,7 +151,7 @@ export class ServiceAddresses {
   /** A free node port that is not in `besides`. Throws AllocationError where all are taken. */
   freePort(besides: ReadonlySet<number>): number {
     const { from, to } = this.#ports;
-    const offset = reservedOffset(to - from + 1, 128);
+    const offset = reservedBand(to - from + 1, band.ports);
     const isFree = (port: number): boolean => !this.#portOwners.has(port) && !besides.has(port);
     const found = this.#free(from + offset, to + 1, isFree) ?? this.#free(from, from + offset, isFree);
     if (found === undefined) throw new AllocationError('range is full');

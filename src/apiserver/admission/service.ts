@@ -27,14 +27,18 @@ const same = (a: readonly string[] | undefined, b: readonly string[] | undefined
 export function prepareService(object: ApiObject, before: ApiObject | undefined, addresses: ServiceAddresses): void {
   const { spec, metadata } = typed<Service>(object);
   const old = before === undefined ? undefined : typed<Service>(before).spec;
-  if (old !== undefined) keepAllocated(spec, old);
+  if (old !== undefined) {
+    keepAllocated(spec, old);
+    dropOfType(spec, old);
+  }
   alignAddresses(spec, old);
+  // The load balancer takes its time to go; its address is no longer the Service's.
+  if (spec.type !== 'LoadBalancer' && old?.type === 'LoadBalancer')
+    object.status = { ...object.status, loadBalancer: {} };
   if (spec.type === 'ExternalName') {
     if (old !== undefined && old.type !== 'ExternalName') dropAddresses(spec, old);
     return;
   }
-  if (!canHaveNodePorts(spec) && old !== undefined && canHaveNodePorts(old)) dropNodePorts(spec, old);
-  if (!needsHealthPort(spec) && old?.healthCheckNodePort === spec.healthCheckNodePort) delete spec.healthCheckNodePort;
   const faults = fillFamilies(spec, old?.type === 'ExternalName' ? undefined : old, addresses.families);
   if (faults.length > 0) refuse(metadata.name ?? '', faults);
 }
@@ -48,14 +52,34 @@ function keepAllocated(spec: ServiceSpec, old: ServiceSpec): void {
     }
     if (!spec.ipFamilies?.length && old.ipFamilies !== undefined) spec.ipFamilies = [...old.ipFamilies];
   }
-  if (canHaveNodePorts(spec) && canHaveNodePorts(old)) {
-    for (const port of spec.ports ?? []) {
-      const before = old.ports?.find((one) => one.port === port.port && one.protocol === port.protocol);
-      if (!port.nodePort && before?.nodePort) port.nodePort = before.nodePort;
-    }
-  }
+  if (hasNodePorts(spec) && canHaveNodePorts(old)) keepNodePorts(spec, old);
   if (needsHealthPort(spec) && !spec.healthCheckNodePort && old.healthCheckNodePort)
     spec.healthCheckNodePort = old.healthCheckNodePort;
+}
+
+/** Ports are the same by their names, as upstream; a node port that the user has moved to another port stays there. */
+function keepNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
+  const given = new Set((spec.ports ?? []).map(({ nodePort }) => nodePort ?? 0));
+  for (const port of spec.ports ?? []) {
+    const before = old.ports?.find(({ name = '' }) => name === (port.name ?? ''))?.nodePort;
+    if (!port.nodePort && before && !given.has(before)) port.nodePort = before;
+  }
+}
+
+const hasTrafficPolicy = (spec: ServiceSpec): boolean =>
+  canHaveNodePorts(spec) || (spec.type === 'ClusterIP' && (spec.externalIPs ?? []).length > 0);
+
+/** Takes away what the new type has not, where the user left it as it was (upstream's dropTypeDependentFields). */
+function dropOfType(spec: ServiceSpec, old: ServiceSpec): void {
+  if (!canHaveNodePorts(spec) && canHaveNodePorts(old)) dropNodePorts(spec, old);
+  if (!needsHealthPort(spec) && needsHealthPort(old) && spec.healthCheckNodePort === old.healthCheckNodePort)
+    delete spec.healthCheckNodePort;
+  if (!hasTrafficPolicy(spec) && hasTrafficPolicy(old) && spec.externalTrafficPolicy === old.externalTrafficPolicy)
+    delete spec.externalTrafficPolicy;
+  if (spec.type === 'LoadBalancer' || old.type !== 'LoadBalancer') return;
+  if (spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts)
+    delete spec.allocateLoadBalancerNodePorts;
+  if (spec.loadBalancerClass === old.loadBalancerClass) delete spec.loadBalancerClass;
 }
 
 /** A Service that becomes an ExternalName gives its addresses back, unless the user names others. */
@@ -66,7 +90,6 @@ function dropAddresses(spec: ServiceSpec, old: ServiceSpec): void {
   }
   if (same(spec.ipFamilies, old.ipFamilies)) delete spec.ipFamilies;
   if (spec.ipFamilyPolicy === old.ipFamilyPolicy) delete spec.ipFamilyPolicy;
-  dropNodePorts(spec, old);
 }
 
 function dropNodePorts(spec: ServiceSpec, old: ServiceSpec): void {
@@ -156,6 +179,7 @@ function allocatePorts(
   const wanted = spec.healthCheckNodePort ?? 0;
   spec.healthCheckNodePort = guarded('spec.healthCheckNodePort', wanted, () => {
     if (wanted === 0) return addresses.freePort(taken);
+    if (taken.has(wanted)) throw new AllocationError('provided port is already allocated');
     if (wanted !== old?.healthCheckNodePort) addresses.checkPort(wanted);
     return wanted;
   });

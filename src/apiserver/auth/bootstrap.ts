@@ -158,6 +158,7 @@ const controllers: PolicyRule[] = [
   rule(['apps'], ['replicasets', 'controllerrevisions'], ['create']),
   rule(['batch'], ['jobs'], ['create']),
   rule(['discovery.k8s.io'], ['endpointslices'], ['create']),
+  rule(['networking.k8s.io'], ['ipaddresses'], ['create']),
   rule(['coordination.k8s.io'], ['leases'], ['create']),
   { verbs: ['get'], nonResourceURLs: ['*'] },
 ];
@@ -171,6 +172,7 @@ const proxy: PolicyRule[] = [
   rule([''], ['endpoints', 'services'], ['list', 'watch']),
   rule([''], ['nodes'], reading),
   rule(['discovery.k8s.io'], ['endpointslices'], ['list', 'watch']),
+  rule(['networking.k8s.io'], ['servicecidrs'], ['list', 'watch']),
   events,
 ];
 

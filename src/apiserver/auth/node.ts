@@ -20,6 +20,7 @@ const readable = new Set([
   '/namespaces',
   'discovery.k8s.io/endpointslices',
   'networking.k8s.io/networkpolicies',
+  'networking.k8s.io/servicecidrs',
 ]);
 
 export function authorizeNode(nodeName: string, attributes: ResourceAttributes, policy: PolicySource): Decision {

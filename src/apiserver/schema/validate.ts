@@ -14,6 +14,7 @@ import { validatePodUpdate } from './validate/pod-update.ts';
 import * as rbac from './validate/rbac.ts';
 import { at, Report } from './validate/report.ts';
 import { validateService, validateServiceUpdate } from './validate/service.ts';
+import * as ranges from './validate/service-cidr.ts';
 import * as workload from './validate/workload.ts';
 
 interface Rules {
@@ -57,7 +58,12 @@ const rules: Readonly<Record<string, Rules>> = {
     object: network.validateIngressClass,
     update: network.validateIngressClassUpdate,
   },
+  'networking.k8s.io/v1/IPAddress': { object: ranges.validateIpAddress, update: ranges.validateIpAddressUpdate },
   'networking.k8s.io/v1/NetworkPolicy': { object: network.validateNetworkPolicy },
+  'networking.k8s.io/v1/ServiceCIDR': {
+    object: ranges.validateServiceCidr,
+    update: ranges.validateServiceCidrUpdate,
+  },
   'rbac.authorization.k8s.io/v1/Role': { object: rbac.validateRole },
   'rbac.authorization.k8s.io/v1/ClusterRole': { object: rbac.validateClusterRole },
   'rbac.authorization.k8s.io/v1/RoleBinding': {

@@ -4,8 +4,10 @@ import type {
   Endpoints,
   Ingress,
   IngressClass,
+  IPAddress,
   NetworkPolicy,
   Service,
+  ServiceCIDR,
   ServicePort,
 } from '../../k8s/types.generated.ts';
 import { typed } from '../object.ts';
@@ -137,11 +139,31 @@ const networkPolicies: Printer = {
   },
 };
 
+const serviceCidrs: Printer = {
+  columns: [nameColumn, text('CIDRs'), age],
+  cells: (object, now) => {
+    const { metadata, spec } = typed<ServiceCIDR>(object);
+    return [metadata.name ?? '', (spec.cidrs ?? []).join(','), ageOf(metadata.creationTimestamp, now)];
+  },
+};
+
+const ipAddresses: Printer = {
+  columns: [nameColumn, text('ParentRef')],
+  cells: (object) => {
+    const { metadata, spec } = typed<IPAddress>(object);
+    const { group = '', resource, namespace = '', name } = spec.parentRef;
+    const of = group === '' ? resource : `${resource}.${group}`;
+    return [metadata.name ?? '', [of, namespace, name].filter((part) => part !== '').join('/')];
+  },
+};
+
 export const networkPrinters: Readonly<Record<string, Printer>> = {
   '/services': services,
   '/endpoints': endpoints,
   'discovery.k8s.io/endpointslices': endpointSlices,
   'networking.k8s.io/ingresses': ingresses,
   'networking.k8s.io/ingressclasses': ingressClasses,
+  'networking.k8s.io/ipaddresses': ipAddresses,
   'networking.k8s.io/networkpolicies': networkPolicies,
+  'networking.k8s.io/servicecidrs': serviceCidrs,
 };

@@ -3,7 +3,7 @@ import { familyOf, parseIp } from '../../../net/address.ts';
 import type { Fields } from '../node.ts';
 import { protocols } from './container.ts';
 import { validateLabels } from './meta.ts';
-import { dnsLabel, dnsSubdomain, ipAddress, portNumber } from './names.ts';
+import { dnsLabel, dnsSubdomain, portNumber, targetAddress } from './names.ts';
 import { immutable, number, objects, type Report, text, texts } from './report.ts';
 
 /** How much one slice may hold. */
@@ -14,7 +14,8 @@ export function validateEndpoints(report: Report, endpoints: Fields): void {
     const place = `subsets[${index}]`;
     for (const list of ['addresses', 'notReadyAddresses']) {
       objects(subset, list).forEach((address, position) => {
-        validateTarget(report, `${place}.${list}[${position}].ip`, text(address, 'ip'));
+        const ip = text(address, 'ip');
+        report.allInvalid(`${place}.${list}[${position}].ip`, ip, targetAddress(ip));
       });
     }
     if (objects(subset, 'addresses').length + objects(subset, 'notReadyAddresses').length === 0) {
@@ -29,21 +30,6 @@ export function validateEndpoints(report: Report, endpoints: Fields): void {
       report.oneOf(`${place}.ports[${position}].protocol`, port.protocol, protocols, 'required');
     });
   });
-}
-
-/** An address that traffic may be sent to: no loopback, link-local or multicast. */
-function validateTarget(report: Report, path: string, ip: string): void {
-  const faults = ipAddress(ip);
-  report.allInvalid(path, ip, faults);
-  if (faults.length > 0) return;
-  if (ip === '0.0.0.0' || ip === '::') report.invalid(path, ip, `may not be unspecified (${ip})`);
-  if (/^127\.|^::1$/.test(ip)) report.invalid(path, ip, 'may not be in the loopback range (127.0.0.0/8, ::1/128)');
-  if (/^169\.254\.|^fe[89ab]/i.test(ip)) {
-    report.invalid(path, ip, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)');
-  }
-  if (/^224\.0\.0\.|^ff02/i.test(ip)) {
-    report.invalid(path, ip, 'may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)');
-  }
 }
 
 export function validateEndpointSlice(report: Report, slice: Fields): void {
@@ -78,7 +64,7 @@ function validateEndpoint(report: Report, path: string, endpoint: Fields, type: 
       report.allInvalid(place, address, dnsSubdomain(address));
       return;
     }
-    validateTarget(report, place, address);
+    report.allInvalid(place, address, targetAddress(address));
     const ip = parseIp(address);
     if (ip !== undefined && familyOf(ip) !== type) report.invalid(place, address, `must be a valid ${type} address`);
   });

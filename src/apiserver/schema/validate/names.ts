@@ -153,10 +153,33 @@ export const ipAddress: Check = (value) =>
 export const cidrText: Check = (value) =>
   parseCidr(value) === undefined ? ['must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)'] : [];
 
+/** Addresses that nobody sends traffic to from elsewhere (upstream's ValidateNonSpecialIP). */
+const special: readonly [match: RegExp, message: (ip: string) => string][] = [
+  [/^(0\.0\.0\.0|::)$/, (ip) => `may not be unspecified (${ip})`],
+  [/^127\.|^::1$/, () => 'may not be in the loopback range (127.0.0.0/8, ::1/128)'],
+  [/^169\.254\.|^fe[89ab]/i, () => 'may not be in the link-local range (169.254.0.0/16, fe80::/10)'],
+  [/^224\.0\.0\.|^ff02/i, () => 'may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)'],
+];
+
+/** An address that traffic may be sent to: no loopback, link-local or multicast. */
+export const targetAddress: Check = (value) => {
+  const errors = ipAddress(value);
+  if (errors.length > 0) return errors;
+  return special.filter(([match]) => match.test(value)).map(([, message]) => message(value));
+};
+
+/** The name of an IPAddress: the address as RFC 5952 writes it, so that no address has two names. */
+export const canonicalAddress: Check = (value) => {
+  const parsed = parseIp(value);
+  if (parsed === undefined) return ipAddress(value);
+  return parsed === value ? [] : [`must be in canonical form (${JSON.stringify(parsed)})`];
+};
+
 /** Names under which a kind's objects can be stored. */
 const nameChecks: Readonly<Record<string, Check>> = {
   'v1/Namespace': dnsLabel,
   'v1/Service': dns1035Label,
+  'networking.k8s.io/v1/IPAddress': canonicalAddress,
   'rbac.authorization.k8s.io/v1/Role': pathSegment,
   'rbac.authorization.k8s.io/v1/ClusterRole': pathSegment,
   'rbac.authorization.k8s.io/v1/RoleBinding': pathSegment,

@@ -5,8 +5,17 @@ import { isFields } from '../node.ts';
 import { sameValue } from '../typed-value.ts';
 import { protocols } from './container.ts';
 import { validateLabels } from './meta.ts';
-import { cidrText, dnsLabel, dnsSubdomain, ipAddress, portNumber, portReference } from './names.ts';
-import { at, number, objects, type Report, text, texts } from './report.ts';
+import {
+  cidrText,
+  dnsLabel,
+  dnsSubdomain,
+  ipAddress,
+  portNumber,
+  portReference,
+  qualifiedName,
+  targetAddress,
+} from './names.ts';
+import { at, immutable, number, objects, type Report, text, texts } from './report.ts';
 
 const types = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 
@@ -29,8 +38,9 @@ export function validateService(report: Report, service: Fields): void {
   validateLabels(report, 'spec.selector', spec.selector);
   validateAffinity(report, spec);
   validatePolicies(report, spec, type);
+  validateLoadBalancer(report, spec, type);
   texts(spec, 'externalIPs').forEach((ip, index) => {
-    report.allInvalid(`spec.externalIPs[${index}]`, ip, ipAddress(ip));
+    report.allInvalid(`spec.externalIPs[${index}]`, ip, targetAddress(ip));
   });
   texts(spec, 'loadBalancerSourceRanges').forEach((range, index) => {
     report.allInvalid(`spec.loadBalancerSourceRanges[${index}]`, range, cidrText(range.trim()));
@@ -38,6 +48,29 @@ export function validateService(report: Report, service: Fields): void {
   if (type !== 'LoadBalancer' && texts(spec, 'loadBalancerSourceRanges').length > 0) {
     report.forbidden('spec.loadBalancerSourceRanges', "may only be used when `type` is 'LoadBalancer'");
   }
+}
+
+/** The port on which kubelets listen: behind a load balancer it would open the nodes. */
+const kubeletPort = 10250;
+
+/** Fields that only a LoadBalancer has. */
+function validateLoadBalancer(report: Report, spec: Fields, type: string): void {
+  if (type === 'LoadBalancer') {
+    objects(spec, 'ports').forEach((port, index) => {
+      if (port.port === kubeletPort)
+        report.invalid(
+          `spec.ports[${index}].port`,
+          kubeletPort,
+          `may not expose port ${kubeletPort} externally since it is used by kubelet`,
+        );
+    });
+    const className = spec.loadBalancerClass;
+    if (className !== undefined)
+      report.allInvalid('spec.loadBalancerClass', className, qualifiedName(String(className)));
+    return;
+  }
+  for (const field of ['loadBalancerClass', 'allocateLoadBalancerNodePorts'])
+    if (spec[field] !== undefined) report.forbidden(`spec.${field}`, "may only be used when `type` is 'LoadBalancer'");
 }
 
 function validateExternalName(report: Report, spec: Fields): void {
@@ -149,6 +182,13 @@ function validatePolicies(report: Report, spec: Fields, type: string): void {
   } else {
     report.oneOf('spec.externalTrafficPolicy', policy, ['Cluster', 'Local']);
   }
+  const healthPort = number(spec, 'healthCheckNodePort') ?? 0;
+  if (healthPort !== 0 && !(type === 'LoadBalancer' && policy === 'Local'))
+    report.invalid(
+      'spec.healthCheckNodePort',
+      healthPort,
+      "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+    );
   report.oneOf('spec.trafficDistribution', spec.trafficDistribution, [
     'PreferClose',
     'PreferSameNode',
@@ -156,9 +196,10 @@ function validatePolicies(report: Report, spec: Fields, type: string): void {
   ]);
 }
 
-/** A Service keeps its addresses as long as it is of a type that has them. */
+/** A Service keeps its addresses as long as it is of a type that has them; a load balancer its class and health port. */
 export function validateServiceUpdate(report: Report, service: Fields, old: Fields): void {
   const [spec, before] = [at(service, 'spec'), at(old, 'spec')];
+  validateBalancerUpdate(report, spec, before);
   if (spec.type === 'ExternalName' || before.type === 'ExternalName') return;
   const [now, then] = [addressesOf(spec), addressesOf(before)];
   if (then[0] !== undefined && now[0] !== then[0]) {
@@ -170,6 +211,15 @@ export function validateServiceUpdate(report: Report, service: Fields, old: Fiel
   if (oldFamilies[0] !== undefined && !sameValue(families[0], oldFamilies[0])) {
     report.invalid('spec.ipFamilies[0]', families[0], 'may not change once set');
   }
+}
+
+function validateBalancerUpdate(report: Report, spec: Fields, before: Fields): void {
+  if (spec.type !== 'LoadBalancer' || before.type !== 'LoadBalancer') return;
+  if (spec.loadBalancerClass !== before.loadBalancerClass)
+    report.invalid('spec.loadBalancerClass', spec.loadBalancerClass, 'may not change once set');
+  if (spec.externalTrafficPolicy !== 'Local' || before.externalTrafficPolicy !== 'Local') return;
+  if ((spec.healthCheckNodePort ?? 0) !== (before.healthCheckNodePort ?? 0))
+    report.invalid('spec.healthCheckNodePort', spec.healthCheckNodePort, immutable);
 }
 
 function addressesOf(spec: Fields): readonly string[] {
