@@ -4,6 +4,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync } from 'node:fs';
+import { birdConfig } from '../src/fabric/bgp/bird-config.ts';
+import { decideBgp } from '../src/fabric/bgp/decide.ts';
+import { defaultBgpSettings } from '../src/fabric/bgp/settings.ts';
 import { inputOf, node } from '../src/fabric/fixtures.ts';
 import { FabricKernel } from '../src/fabric/kernel.ts';
 import { decideFabric } from '../src/fabric/kinds.ts';
@@ -13,7 +16,8 @@ import { replaceAddress } from '../src/linux/addresses.ts';
 import { changeLink, createVeth, findLink, listLinks } from '../src/linux/links.ts';
 import { Netlink } from '../src/linux/netlink.ts';
 import { createNamedNetns, deleteNamedNetns, inNetns, netnsPath } from '../src/linux/netns.ts';
-import { asIp } from '../src/net/address.ts';
+import { asCidr, asIp } from '../src/net/address.ts';
+import { birdIsMissing } from '../test/bgp/lab.ts';
 import { ModelLab } from '../test/fabric/model.ts';
 
 const seconds = Number(process.argv[2] ?? 2);
@@ -102,7 +106,11 @@ async function speeds(): Promise<void> {
           .join(''),
     );
   row('two bare namespaces', base);
-  for (const fabric of ['host-gw', 'router', 'vxlan'] as const) {
+  for (const fabric of ['host-gw', 'router', 'vxlan', 'bgp'] as const) {
+    if (fabric === 'bgp' && birdIsMissing) {
+      console.log(birdIsMissing);
+      continue;
+    }
     await using lab = new ModelLab(1, fabric);
     await lab.start();
     const [from, to] = lab.pods;
@@ -150,6 +158,34 @@ function joinCost(fabric: FabricKindName, count: number): { readonly ms: number;
   return { ms: times.sort((a, b) => a - b)[4] ?? Number.NaN, requests: requests / 9 };
 }
 
+/**
+ * What BGP costs an agent when one node joins a full mesh, in ms: the decision and BIRD's configuration (BIRD itself
+ * writes the routes).
+ */
+function joinCostOfBgp(count: number): number {
+  const objects: Node[] = [node('a', ['10.244.0.0/24'], ['172.18.0.2'])];
+  const join = (number: number): void => {
+    const range = `10.${64 + (number >> 8)}.${number & 255}.0/24`;
+    objects.push(node(`n${number}`, [range], [`172.18.${4 + (number >> 8)}.${number & 255}`]));
+  };
+  const pass = (): void => {
+    const input = inputOf(objects, { fabric: 'bgp' }, ['172.18.0.2/16'], 'a', []);
+    const clusterCidrs = [asCidr('10.64.0.0/10'), asCidr('10.244.0.0/16')];
+    const { plan } = decideBgp({ ...input, clusterCidrs, settings: defaultBgpSettings, passwords: new Map() });
+    if (plan === undefined) throw new Error('there is no plan for BGP');
+    birdConfig(plan, { logFile: '/run/weft/bird/bird.log' });
+  };
+  for (let number = 1; number <= count; number++) join(number);
+  pass();
+  const times = Array.from({ length: 9 }, (_, more) => {
+    join(count + 1 + more);
+    const begin = performance.now();
+    pass();
+    return performance.now() - begin;
+  });
+  return times.sort((a, b) => a - b)[4] ?? Number.NaN;
+}
+
 try {
   await speeds();
   console.log(
@@ -164,6 +200,8 @@ try {
           .join(''),
     );
   }
+  const cells = [10, 1_000].flatMap((count) => [`${joinCostOfBgp(count).toFixed(2)} ms`, "BIRD's"]);
+  console.log('bgp, full mesh'.padEnd(24) + cells.map(cell).join(''));
 } finally {
   for (const name of made) deleteNamedNetns(name);
 }
