@@ -61,6 +61,8 @@ export interface ClusterLayout {
   readonly segments: readonly Segment[];
   /** Below the root of each cgroup hierarchy. */
   readonly cgroup: string;
+  /** Has a folder for each node, named by its role. */
+  readonly nodesState: string;
   readonly nodes: readonly NodeLayout[];
 }
 
@@ -100,6 +102,7 @@ export function layoutOf(settings: LayoutSettings): ClusterLayout {
     routerNetns: `${name}-router`,
     segments: segmentsOf(settings),
     cgroup: join('weft', name),
+    nodesState: join(state, 'nodes'),
     nodes: settings.members.map((index) => nodeLayout(settings, index, state, run)),
   };
 }

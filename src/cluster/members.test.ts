@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { Pod } from '../k8s/types.generated.ts';
 import { podsToEnd } from './drain.ts';
 import { layoutOf } from './layout.ts';
-import { findNode, withNode, withoutNode } from './members.ts';
+import { findNode, halfRemoved, withNode, withoutNode } from './members.ts';
 import { decideSettings } from './settings.ts';
 
 const settings = decideSettings({ name: 'x', nodes: 3 });
@@ -14,6 +14,16 @@ test('a node that joins has the lowest free number, and so the name and the addr
   const left = withoutNode(settings, findNode(layoutOf(settings), 'worker'));
   assert.deepEqual([left.members, left.nodes], [[0, 2], 2]);
   assert.deepEqual(withNode(left), { settings, added: 1 });
+});
+
+test('a folder without a member is that of a node whose removal did not come to its end', () => {
+  const left = withoutNode(settings, findNode(layoutOf(settings), 'worker2'));
+  const roles = ['control-plane', 'worker', 'worker2', 'worker11', 'lost+found'];
+  assert.deepEqual(
+    halfRemoved(left, roles).map(({ name }) => name),
+    ['x-worker2', 'x-worker11'],
+  );
+  assert.deepEqual(halfRemoved(settings, ['control-plane', 'worker', 'worker2']), []);
 });
 
 test('a node that the ranges have no room for is refused', () => {

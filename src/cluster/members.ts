@@ -8,7 +8,7 @@ import { deleteNamedNetns } from '../linux/netns.ts';
 import { nodeFiles } from './containerd-config.ts';
 import { endProcesses } from './end-processes.ts';
 import { identity } from './identities.ts';
-import type { ClusterLayout, NodeLayout } from './layout.ts';
+import { type ClusterLayout, layoutOf, type NodeLayout } from './layout.ts';
 import { removeProcessFile } from './process-file.ts';
 import { nodeProcesses } from './process-plans.ts';
 import { type ClusterSettings, decideSettings } from './settings.ts';
@@ -39,6 +39,16 @@ export function findNode(layout: ClusterLayout, which: string): NodeLayout {
   if (found === undefined)
     throw new Error(`there is no node '${which}'; there are ${layout.nodes.map(({ name }) => name).join(', ')}`);
   return found;
+}
+
+/**
+ * Nodes that are no members any more though they have a folder still: something ended their removal half-way. `roles`
+ * are the folders' names.
+ */
+export function halfRemoved(settings: ClusterSettings, roles: readonly string[]): NodeLayout[] {
+  const numbers = roles.map((role) => Number(/^worker(\d*)$/.exec(role)?.[1]?.replace(/^$/, '1') ?? 0));
+  const members = numbers.filter((number) => number > 0 && !settings.members.includes(number));
+  return members.flatMap((number) => layoutOf({ ...settings, members: [number] }).nodes);
 }
 
 /** Ends what runs on a node and removes its namespaces, files, certificates and logs. */

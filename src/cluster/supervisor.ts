@@ -1,5 +1,5 @@
 // The supervisor of one cluster: makes what is missing, starts what does not run, and keeps all of it so.
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
 import { ensureImage } from '../images/build.ts';
@@ -23,7 +23,7 @@ import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } fr
 import { contextName, kubeconfigText } from './kubeconfig.ts';
 import { type ClusterLayout, dnsAddresses, layoutOf } from './layout.ts';
 import { reapplyConditions } from './links.ts';
-import { findNode, removeNodeTraces, withNode, withoutNode, writeHosts } from './members.ts';
+import { findNode, halfRemoved, removeNodeTraces, withNode, withoutNode, writeHosts } from './members.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
 import { forwardNodePorts } from './node-ports.ts';
@@ -91,7 +91,8 @@ class Supervisor {
 
   async start(): Promise<void> {
     const layout = this.#layout;
-    for (const folder of [layout.pids, layout.logs]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [layout.pids, layout.logs, layout.nodesState])
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
     // What it starts is born in its cgroup, and so nothing can escape the removal of the cluster.
     joinCgroup(join(layout.cgroup, 'supervisor'), process.pid);
     const own = identify(process.pid);
@@ -150,6 +151,8 @@ class Supervisor {
     const progress = this.#progress;
     const store = new ImageStore();
     const told = (step: string): void => this.#log.info({ step }, 'image');
+    const leavers = halfRemoved(settings, readdirSync(layout.nodesState));
+    for (const node of leavers) removeNodeTraces(layout, node);
     const images = Promise.all([pauseImage, dnsImage].map((name) => ensureImage(name, store, told)));
     // An image that cannot be made is reported after the nodes stand; not before, and not as an unhandled rejection.
     images.catch(() => {});
@@ -169,6 +172,7 @@ class Supervisor {
     await progress.step('Control plane', () =>
       this.#within('the API server to answer', apiAnswers(client, this.#ended.signal)),
     );
+    for (const { name } of leavers) await deleteNode(client, name);
     const serviceCache = client.cache(services);
     const [first] = layout.nodes;
     if (first !== undefined) this.#nodePorts = forwardNodePorts(serviceCache, first, this.#log).list;

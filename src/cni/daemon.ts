@@ -271,8 +271,11 @@ class CniDaemon {
   #noteDeleted(event: MonitorEvent): void {
     if (event.type === 'overrun') return;
     // Of the family of bridges it says that a port left, not that the link is gone.
-    for (const { type, body } of event.messages)
-      if (type === RTM_DELLINK && body.readUInt8(0) === 0) this.#removal.deleted(body.readInt32LE(4));
+    const links = event.messages.filter(({ type, body }) => type === RTM_DELLINK && body.readUInt8(0) === 0);
+    for (const { body } of links) this.#removal.deleted(body.readInt32LE(4));
+    // The last pod with a small MTU may have gone: the bridge need not be as small any more.
+    const state = this.#state;
+    if (links.length > 0 && state !== undefined && state.plan.bridge.mtu < state.mtu) this.#repairSoon(settleMs);
   }
 
   /** After a short while, so that a series of events is one repair. */
