@@ -4,12 +4,19 @@ import { type InterfaceAddress, listAddresses, parseAddress, RTM_NEWADDR } from 
 import { parseLink, RTM_NEWLINK } from '../linux/links.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { type MonitorEvent, monitorNetlink, routeGroup } from '../linux/netlink-monitor.ts';
-import { listRoutes, parseRoute, protocol, type Route, RTM_DELROUTE, replaceRoute } from '../linux/routes.ts';
+import {
+  deleteRoute,
+  listRoutes,
+  parseRoute,
+  protocol,
+  type Route,
+  RTM_DELROUTE,
+  replaceRoute,
+} from '../linux/routes.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, familyOf, type Ip } from '../net/address.ts';
 
 export interface ServiceRouteOptions {
-  readonly serviceCidrs: readonly Cidr[];
   readonly nodeAddresses: readonly Ip[];
   readonly log: Log;
 }
@@ -30,17 +37,24 @@ export function serviceRoutes(
   });
 }
 
+export interface ServiceRoutes {
+  /** The ranges that there shall be routes to; those to former ones are taken away. */
+  set(serviceCidrs: readonly Cidr[]): void;
+  stop(): void;
+}
+
 /**
  * Sets the routes in this process's network namespace and sets them again when they are gone: the kernel drops them
- * without a word with the link or the address. Returns the end of it.
+ * without a word with the link or the address. When it ends they stay.
  */
-export function keepServiceRoutes(options: ServiceRouteOptions): () => void {
+export function keepServiceRoutes(options: ServiceRouteOptions): ServiceRoutes {
   const nl = Netlink.open();
+  let ranges: readonly Cidr[] = [];
   let timer: NodeJS.Timeout | undefined;
   const look = (): void => {
     timer = undefined;
     try {
-      for (const route of missing(nl, options)) {
+      for (const route of missing(nl, ranges, options)) {
         replaceRoute(nl, route);
         options.log.info({ to: route.to, source: route.source }, 'the route to Services is set');
       }
@@ -54,17 +68,24 @@ export function keepServiceRoutes(options: ServiceRouteOptions): () => void {
     ...[routeGroup.ipv4Route, routeGroup.ipv6Route],
   ];
   const end = monitorNetlink({ groups }, (event) => {
-    if (concernsServices(event, options)) timer ??= setTimeout(look, settleMs);
+    if (concernsServices(event, ranges, options)) timer ??= setTimeout(look, settleMs);
   });
-  look();
-  return () => {
-    end();
-    clearTimeout(timer);
-    nl.close();
+  return {
+    set(serviceCidrs) {
+      const gone = ranges.filter((range) => !serviceCidrs.includes(range));
+      ranges = serviceCidrs;
+      for (const route of serviceRoutes(gone, options.nodeAddresses, listAddresses(nl))) deleteRoute(nl, route);
+      look();
+    },
+    stop() {
+      end();
+      clearTimeout(timer);
+      nl.close();
+    },
   };
 }
 
-function missing(nl: Netlink, { serviceCidrs, nodeAddresses }: ServiceRouteOptions): Route[] {
+function missing(nl: Netlink, serviceCidrs: readonly Cidr[], { nodeAddresses }: ServiceRouteOptions): Route[] {
   const present = listRoutes(nl);
   return serviceRoutes(serviceCidrs, nodeAddresses, listAddresses(nl)).filter(
     (route) => !present.some(({ to, link }) => to === route.to && link === route.link),
@@ -72,7 +93,11 @@ function missing(nl: Netlink, { serviceCidrs, nodeAddresses }: ServiceRouteOptio
 }
 
 /** A route to Services deleted, an address of the node given back, or a link of this namespace that is up again. */
-function concernsServices(event: MonitorEvent, { serviceCidrs, nodeAddresses }: ServiceRouteOptions): boolean {
+function concernsServices(
+  event: MonitorEvent,
+  serviceCidrs: readonly Cidr[],
+  { nodeAddresses }: ServiceRouteOptions,
+): boolean {
   if (event.type === 'overrun') return true;
   return event.messages.some((message) => {
     if (message.type === RTM_DELROUTE) return serviceCidrs.some((range) => range === parseRoute(message)?.to);

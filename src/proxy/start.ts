@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
 import { keyOf } from '../k8s/object.ts';
-import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import { endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
@@ -12,6 +12,7 @@ import { letBridgesPassThrough } from './bridge-traffic.ts';
 import { NftablesWriter } from './nftables/writer.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode } from './service-port.ts';
+import { serviceRanges } from './service-ranges.ts';
 import { keepServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
 import { ServiceSync } from './sync.ts';
@@ -23,7 +24,10 @@ export interface ProxyOptions {
   readonly nodeAddresses: readonly Ip[];
   /** The ranges of the pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
-  /** The ranges of Services: addresses in them that no Service has are dropped. */
+  /**
+   * The ranges of Services, to which the node gets a route; those of ServiceCIDR objects come to them. Addresses in them
+   * that no Service has are dropped.
+   */
   readonly serviceCidrs?: readonly Cidr[];
   /** How rules are written; nftables by default. */
   readonly mode?: ProxyMode;
@@ -41,7 +45,7 @@ const zoneLabel = 'topology.kubernetes.io/zone';
  * kernel. Stopping leaves the rules in place, so that connections go on while the proxy is restarted.
  */
 export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promise<void> }> {
-  const { client, log, nodeName, nodeAddresses, serviceCidrs = [], externalIps = false } = options;
+  const { client, log, nodeName, nodeAddresses, externalIps = false } = options;
   await letBridgesPassThrough(log);
   let node: ProxyNode = { name: nodeName, addresses: nodeAddresses, nodePortAddresses: nodeAddresses, podCidrs: [] };
   const recorder = createRecorder(client, 'weft-proxy', nodeName);
@@ -61,6 +65,9 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     slices: client.cache(endpointSlices),
     nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
   };
+  // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.
+  const cidrCache = client.cache(serviceCidrs);
+  const routes = options.serviceCidrs?.length ? keepServiceRoutes({ nodeAddresses, log }) : undefined;
   const slices = new SliceIndex();
 
   const update = (key: string): void => {
@@ -70,10 +77,16 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       return service === undefined ? [] : serviceModel(service, slices.of(key), node, { externalIps });
     });
   };
-  const setFacts = (): void => sync.setFacts({ serviceCidrs, podCidrs: node.podCidrs });
+  const ranges = (): Cidr[] => serviceRanges(options.serviceCidrs ?? [], cidrCache.list());
+  const setFacts = (): void => sync.setFacts({ serviceCidrs: ranges(), podCidrs: node.podCidrs });
   setFacts();
+  routes?.set(ranges());
   const ends = [
-    serviceCidrs.length > 0 ? keepServiceRoutes({ serviceCidrs, nodeAddresses, log }) : () => {},
+    () => routes?.stop(),
+    cidrCache.subscribe(() => {
+      setFacts();
+      routes?.set(ranges());
+    }),
     caches.nodes.subscribe(({ type, object }) => {
       // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
       const now = type === 'deleted' ? node : withNode(node, object);
@@ -94,7 +107,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   return {
     async stop() {
       for (const end of ends) end();
-      for (const cache of Object.values(caches)) cache.stop();
+      for (const cache of [...Object.values(caches), cidrCache]) cache.stop();
       await sync.stop();
     },
   };

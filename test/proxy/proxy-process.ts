@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
-import { endpointSlices, nodes, services } from '../../src/k8s/resources.ts';
+import { endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
 import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp } from '../../src/net/address.ts';
@@ -17,6 +17,7 @@ const resources: Record<string, Resource<KubeObject>> = {
   Service: services,
   EndpointSlice: endpointSlices,
   Node: nodes,
+  ServiceCIDR: serviceCidrs,
 };
 const client = createFakeClient();
 const nft = await openNft();

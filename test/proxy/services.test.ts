@@ -1,6 +1,7 @@
 // Services with real packets: two nodes, pods, and a client outside of the cluster, each in a namespace of its own.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { ServiceCIDR } from '../../src/k8s/types.generated.ts';
 import { Network } from './namespaces.ts';
 import { ProxyProcess, service, slice } from './objects.ts';
 
@@ -189,5 +190,20 @@ describe('Services', { timeout: 60_000 }, () => {
       for (const end = performance.now() + 2000; !/^a /.test(await ask('b', 'tcp', '10.96.0.3', 80)); )
         assert.ok(performance.now() < end, command);
     }
+  });
+
+  test('an added ServiceCIDR: Services in it are reached from the node itself, its unused addresses are not', async () => {
+    const added: ServiceCIDR = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'ServiceCIDR',
+      metadata: { name: 'added' },
+      spec: { cidrs: ['10.97.0.0/24'] },
+    };
+    await proxy.put(added, service('far', { clusterIP: '10.97.0.5' }), slice('far', [{ ip: '10.244.1.2' }]));
+    assert.match(await network.ask('node', 'tcp', '10.97.0.5', 80), /^a /);
+    assert.equal(await network.ask('a', 'tcp', '10.97.0.6', 80), 'timeout');
+    assert.match(network.run('node', 'ip', 'route'), /^10\.97\.0\.0\/24 dev eth0 /m);
+    await proxy.delete(service('far', {}), slice('far', []), added);
+    assert.doesNotMatch(network.run('node', 'ip', 'route'), /10\.97/);
   });
 });
