@@ -13,6 +13,7 @@ import {
 } from '../cluster/kubeconfig.ts';
 import { type ClusterLayout, layoutOf } from '../cluster/layout.ts';
 import { takeLock } from '../cluster/lock.ts';
+import { defaultNodePortRange } from '../cluster/node-port-range.ts';
 import {
   type ClusterSettings,
   checkName,
@@ -39,6 +40,7 @@ export function upCommand(): Command {
     .option('--nodes <n>', 'how many nodes, the control plane included (default: 3)')
     .option('--pod-cidr <cidr[,cidr6]>', 'the addresses of pods (default: 10.244.0.0/16)')
     .option('--service-cidr <cidr[,cidr6]>', 'the addresses of Services (default: 10.96.0.0/16)')
+    .option('--node-port-range <from-to>', `the node ports of Services (default: ${defaultNodePortRange})`)
     .option('--fabric <kind>', `how nodes reach the pods of others: ${fabricKinds.join(', ')} (default: host-gw)`)
     .option('--cross-subnet', 'with vxlan: no tunnels between nodes on one subnet')
     .option('--underlay-subnets <n>', 'how many subnets the nodes are on, joined by a router: 1 or 2 (default: 1)')

@@ -9,6 +9,7 @@ import { nodeFiles } from './containerd-config.ts';
 import { endProcesses } from './end-processes.ts';
 import { identity } from './identities.ts';
 import { type ClusterLayout, layoutOf, type NodeLayout } from './layout.ts';
+import { formatPortRange } from './node-port-range.ts';
 import { removeProcessFile } from './process-file.ts';
 import { nodeProcesses } from './process-plans.ts';
 import { type ClusterSettings, decideSettings } from './settings.ts';
@@ -21,7 +22,8 @@ export function withNode(settings: ClusterSettings): { readonly settings: Cluste
   const members = [...settings.members, added].sort((a, b) => a - b);
   // Whether so many nodes fit, in their number and in the ranges, is judged as at the first `up`.
   const [podCidr, serviceCidr] = [settings.podCidrs.join(','), settings.serviceCidrs.join(',')];
-  decideSettings({ ...settings, nodes: members.length, podCidr, serviceCidr });
+  const nodePortRange = formatPortRange(settings.nodePortRange);
+  decideSettings({ ...settings, nodes: members.length, podCidr, serviceCidr, nodePortRange });
   return { settings: { ...settings, members, nodes: members.length }, added };
 }
 

@@ -18,6 +18,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     fabric: 'host-gw',
     crossSubnet: false,
     underlaySubnets: 1,
+    nodePortRange: { from: 30_000, to: 32_767 },
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
     underlay: ['172.18.0.0/16'],
@@ -32,6 +33,9 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ fabric: 'ipip' }, /--fabric 'ipip': there is host-gw, router, vxlan, bgp/);
   refused({ fabric: 'host-gw', underlaySubnets: 2 }, /needs all nodes on one subnet/);
   refused({ underlaySubnets: 3 }, /--underlay-subnets '3': must be 1 or 2/);
+  refused({ nodePortRange: '32767-30000' }, /--node-port-range '32767-30000': not a range of ports/);
+  refused({ nodePortRange: '10000-11000' }, /the nodes use port 10249 of it themselves/);
+  refused({ nodePortRange: '80-90' }, /ports below 1024/);
   refused({ crossSubnet: true }, /--cross-subnet is an option of --fabric vxlan/);
 });
 
@@ -46,6 +50,10 @@ test('a second up may repeat the settings of a cluster but not change them', () 
   assert.deepEqual(settingsInConflict({ nodes: 2 }, existing), []);
   assert.deepEqual(settingsInConflict({}, existing), []);
   assert.deepEqual(settingsInConflict({ nodes: 4 }, existing), ['--nodes 4 (it has 2)']);
+  assert.deepEqual(settingsInConflict({ nodePortRange: '30000-32767' }, existing), []);
+  assert.deepEqual(settingsInConflict({ nodePortRange: '30000-31000' }, existing), [
+    '--node-port-range 30000-31000 (it has 30000-32767)',
+  ]);
   assert.deepEqual(settingsInConflict({ fabric: 'vxlan' }, existing), ['--fabric vxlan (it has host-gw)']);
 });
 

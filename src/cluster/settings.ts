@@ -1,6 +1,7 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
 import { type Port, parsePort } from '../net/address.ts';
 import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
+import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
 import { SettingsError } from './settings-error.ts';
 
@@ -11,6 +12,8 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings {
   readonly nodes: number;
   /** The numbers of the nodes, in order: 0 is the control plane's, 1 `worker`, 2 `worker2`; nodes come and go. */
   readonly members: readonly number[];
+  /** The node ports that Services may have. */
+  readonly nodePortRange: NodePortRange;
   /** The port of the API server on 127.0.0.1; any free one where it is not chosen. */
   readonly apiPort?: Port;
   /** No image pulls from outside registries. */
@@ -23,6 +26,7 @@ export interface GivenSettings extends GivenFabricSettings {
   readonly nodes?: unknown;
   readonly podCidr?: unknown;
   readonly serviceCidr?: unknown;
+  readonly nodePortRange?: unknown;
   readonly apiPort?: unknown;
   readonly offline?: unknown;
   readonly proxyMode?: unknown;
@@ -37,7 +41,7 @@ const mostNodes = 100;
 const longestName = 40;
 
 const known = [
-  ...['name', 'nodes', 'podCidr', 'serviceCidr', 'apiPort', 'offline'],
+  ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'apiPort', 'offline'],
   ...['fabric', 'crossSubnet', 'underlaySubnets', 'proxyMode'],
 ];
 
@@ -67,6 +71,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     members: Array.from({ length: nodes }, (_, index) => index),
     ...ranges,
     ...fabric,
+    nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
   };
@@ -92,6 +97,8 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--nodes', given.nodes, wanted.nodes, existing.nodes);
   compare('--pod-cidr', given.podCidr, wanted.podCidrs, existing.podCidrs);
   compare('--service-cidr', given.serviceCidr, wanted.serviceCidrs, existing.serviceCidrs);
+  const [wantedPorts, ports] = [wanted, existing].map((one) => formatPortRange(one.nodePortRange));
+  compare('--node-port-range', given.nodePortRange, wantedPorts, ports);
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
   compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);

@@ -5,6 +5,7 @@ import { asCidr, parsePort } from '../net/address.ts';
 import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
+import { checkNodePortRange, defaultNodePortRange, formatPortRange } from './node-port-range.ts';
 import type { ClusterSettings } from './settings.ts';
 
 export function writeSettings(settings: ClusterSettings): void {
@@ -35,6 +36,9 @@ export function readSettings(name: string): ClusterSettings | undefined {
       serviceCidrs: read.serviceCidrs.map(asCidr),
       // A cluster of before both families has one range here, and not in a list.
       underlay: [read.underlay].flat().map(asCidr),
+      nodePortRange: checkNodePortRange(
+        read.nodePortRange === undefined ? defaultNodePortRange : formatPortRange(read.nodePortRange),
+      ),
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),
     };
