@@ -33,7 +33,7 @@ const arrows: Record<string, readonly string[]> = {
   cni: [...base, 'linux', 'log'],
   fabric: [...base, 'linux', 'log'],
   proxy: [...base, 'linux', 'log'],
-  dns: [...base, 'log'],
+  dns: [...base, 'linux', 'log'],
   images: ['log'],
   cluster: [...base, 'linux', 'log', 'pki', 'images'],
   processes: every,

@@ -1,7 +1,16 @@
 // The sockets of the DNS server: UDP and TCP on the same address and port.
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
-import { createServer, isIPv6, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { HotPath } from './hot-path.ts';
 import { framed, type Responder } from './responder.ts';
+import { listenUdp } from './udp-listener.ts';
+
+/** What answers: the hot path first, and the responder what that leaves. */
+export interface Answerer {
+  readonly hot: HotPath;
+  readonly responder: Responder;
+  /** Called with the code of each answer of the hot path. */
+  onHotAnswer(code: number): void;
+}
 
 export interface Listeners {
   /** The port that both listen on. */
@@ -15,8 +24,8 @@ const largestConnections = 1000;
 const largestPipeline = 64;
 
 /** Listens on UDP and TCP; rejects with the system's error when the port is taken. */
-export async function listen(responder: Responder, address: string, port: number): Promise<Listeners> {
-  const tcp = await listenTcp(responder, address, port);
+export async function listen(answerer: Answerer, address: string, port: number): Promise<Listeners> {
+  const tcp = await listenTcp(answerer, address, port);
   const bound = tcp.address();
   const actual = typeof bound === 'object' && bound !== null ? bound.port : port;
   const connections = new Set<Socket>();
@@ -24,7 +33,7 @@ export async function listen(responder: Responder, address: string, port: number
     connections.add(socket);
     socket.on('close', () => connections.delete(socket));
   });
-  const udp = await listenUdp(responder, address, actual).catch((error: unknown) => {
+  const udp = await listenUdp(answerer, address, actual).catch((error: unknown) => {
     tcp.close();
     throw error;
   });
@@ -40,30 +49,9 @@ export async function listen(responder: Responder, address: string, port: number
   };
 }
 
-function listenUdp(responder: Responder, address: string, port: number): Promise<UdpSocket> {
+function listenTcp(answerer: Answerer, address: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
-    socket.on('message', (message, from) => {
-      const send = (answer: Buffer | undefined): void => {
-        // A client that is gone is no matter of the server's.
-        if (answer !== undefined) socket.send(answer, from.port, from.address, () => {});
-      };
-      const answer = responder.respond(message, 'udp');
-      if (answer instanceof Promise) void answer.then(send, () => {});
-      else send(answer);
-    });
-    socket.once('error', reject);
-    socket.bind(port, address, () => {
-      socket.off('error', reject);
-      socket.on('error', () => {});
-      resolve(socket);
-    });
-  });
-}
-
-function listenTcp(responder: Responder, address: string, port: number): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => serve(responder, socket));
+    const server = createServer((socket) => serve(answerer, socket));
     server.maxConnections = largestConnections;
     server.once('error', reject);
     server.listen(port, address, () => {
@@ -75,7 +63,7 @@ function listenTcp(responder: Responder, address: string, port: number): Promise
 }
 
 /** One connection: queries one after the other or many at once; each is answered when its answer is there (RFC 7766). */
-function serve(responder: Responder, socket: Socket): void {
+function serve({ responder }: Answerer, socket: Socket): void {
   let received: Buffer = Buffer.alloc(0);
   let underway = 0;
   const done = (answer: Buffer | undefined): void => {

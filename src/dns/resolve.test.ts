@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { EndpointSlice, Service, ServiceSpec } from '../k8s/types.generated.ts';
 import { asIp } from '../net/address.ts';
-import { RecordTable } from './record-table.ts';
 import { type DnsRecord, type } from './records.ts';
 import { resolve, type ZoneView } from './resolve.ts';
-import { reverseName, serviceRecords } from './service-records.ts';
+import { reverseName, serviceEntry } from './service-entry.ts';
+import { ServiceTable } from './service-table.ts';
 
 const zone = 'cluster.local';
 const service = (name: string, spec: ServiceSpec): Service => ({
@@ -34,7 +34,7 @@ const slice = (
 });
 const sql = [{ name: 'sql', port: 3306, protocol: 'TCP' }];
 
-const table = new RecordTable();
+const table = new ServiceTable();
 for (const [object, slices] of [
   [
     service('web', {
@@ -57,7 +57,7 @@ for (const [object, slices] of [
   [service('alias', { type: 'ExternalName', externalName: 'web.default.svc.cluster.local' }), []],
   [service('loop', { type: 'ExternalName', externalName: 'loop.default.svc.cluster.local' }), []],
 ] as [Service, EndpointSlice[]][])
-  table.set(object.metadata.name ?? '', serviceRecords(object, slices, zone));
+  table.set('default', object.metadata.name ?? '', serviceEntry(object, slices));
 
 const view: ZoneView = { zone, ttl: 30, serial: 1, table, namespaceExists: (name) => name === 'default' };
 
@@ -141,8 +141,8 @@ test('names outside of the zone are for others, those that only end alike too', 
 });
 
 test('an external name that is no host name has no record', () => {
-  for (const externalName of ['a..b', `${'x'.repeat(64)}.example`, 'a b', ''])
-    assert.deepEqual(serviceRecords(service('bad', { type: 'ExternalName', externalName }), [], zone), []);
+  for (const externalName of ['a..b', `${'x'.repeat(64)}.example`, 'a b', '', '192.0.2.1'])
+    assert.equal(serviceEntry(service('bad', { type: 'ExternalName', externalName }), []), undefined);
 });
 
 test('an alias to itself is a server failure, not a loop', () => {
@@ -154,21 +154,41 @@ test('SRV targets come with their addresses', () => {
   assert.deepEqual(found?.additionals.map(show), ['A 10.244.1.2', 'A 10.244.1.3']);
 });
 
-test('the table forgets an owner without a trace', () => {
-  const labels = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 4 });
-  const records = fc.array(
-    labels.map((parts) => ({ name: parts.join('.'), data: { type: 'A' as const, ip: asIp('10.0.0.1') } })),
+test('the table knows whose address it is, through all changes', () => {
+  const names = fc.constantFrom('a', 'b', 'c');
+  const ips = fc.uniqueArray(
+    fc.nat(5).map((value) => `10.0.0.${value}`),
+    { maxLength: 3 },
   );
+  const change = fc.record({ name: names, ips, headless: fc.boolean() });
   fc.assert(
-    fc.property(records, records, (mine, others) => {
-      const mixed = new RecordTable();
-      const alone = new RecordTable();
-      mixed.set('others', others);
-      mixed.set('mine', mine);
-      mixed.set('mine', []);
-      alone.set('others', others);
-      assert.equal(mixed.size, alone.size);
-      for (const { name } of [...mine, ...others]) assert.deepEqual(mixed.get(name), alone.get(name));
+    fc.property(fc.array(change, { maxLength: 12 }), (changes) => {
+      const mixed = new ServiceTable();
+      const last = new Map<string, readonly string[]>();
+      for (const { name, ips: own, headless } of changes) {
+        const spec = headless ? { clusterIP: 'None' } : { clusterIP: own[0] ?? '', clusterIPs: [...own] };
+        const slices = headless
+          ? [
+              slice(
+                name,
+                own.map((ip) => [ip]),
+              ),
+            ]
+          : [];
+        mixed.set('default', name, serviceEntry(service(name, spec), slices));
+        last.set(name, own);
+      }
+      for (let value = 0; value < 6; value++) {
+        const ip = asIp(`10.0.0.${value}`);
+        const owners = [...last].filter(([, own]) => own.includes(ip)).map(([name]) => name);
+        assert.deepEqual(
+          mixed
+            .byAddress(ip)
+            .map(({ name }) => name)
+            .sort(),
+          owners.sort(),
+        );
+      }
     }),
   );
 });

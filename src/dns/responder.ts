@@ -3,7 +3,6 @@
 import { formatIp } from '../net/address.ts';
 import { type Forwarder, framed } from './forward.ts';
 import { classInternet, type DnsRecord, rcode, type } from './records.ts';
-import { RenderedAnswers } from './rendered.ts';
 import { type Resolution, resolve, type ZoneView } from './resolve.ts';
 import {
   isResponse,
@@ -38,7 +37,6 @@ const largestTcp = 65_535;
 
 export class Responder {
   readonly #options: ResponderOptions;
-  readonly #rendered = new RenderedAnswers();
   #turn = 0;
 
   constructor(options: ResponderOptions) {
@@ -50,9 +48,6 @@ export class Responder {
     const header = readHeader(message);
     // An answer to an answer could go back and forth for ever.
     if (header === undefined || isResponse(header)) return undefined;
-    const key = this.#options.isSynced() ? this.#rendered.key(message, transport) : undefined;
-    const kept = key === undefined ? undefined : this.#rendered.get(key, this.#options.view.serial, message);
-    if (kept !== undefined) return this.#count(kept);
     if (((header.flags >> 11) & 0xf) !== 0) return this.#count(writeFormatError(header, rcode.notImplemented));
     let query: Query;
     try {
@@ -67,9 +62,7 @@ export class Responder {
     if (reply === 'elsewhere') return this.#forward(message, query, transport, write);
     if ('chase' in reply && reply.chase !== undefined && this.#options.forwarder.enabled)
       return this.#chase(reply, reply.chase, query, write);
-    const answer = write({ ...this.#empty(reply.rcode), ...reply, authoritative: reply.authoritative ?? true });
-    if (key !== undefined) this.#rendered.put(key, answer, reply.answers.length);
-    return answer;
+    return write({ ...this.#empty(reply.rcode), ...reply, authoritative: reply.authoritative ?? true });
   }
 
   /** A name that no message can carry (of an upstream's answer) is a failure of this answer alone. */

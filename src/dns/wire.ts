@@ -9,6 +9,7 @@ const flagAuthoritative = 0x0400;
 const flagTruncated = 0x0200;
 const flagRecursionDesired = 0x0100;
 const flagRecursionAvailable = 0x0080;
+const flagCheckingDisabled = 0x0010;
 
 /** A message that does not keep the format; it is answered with FORMERR where its header could be read. */
 export class WireError extends Error {
@@ -26,6 +27,7 @@ export interface Query {
   readonly id: number;
   readonly opcode: number;
   readonly recursionDesired: boolean;
+  readonly checkingDisabled: boolean;
   readonly question: Question;
   readonly edns?: Edns;
 }
@@ -112,6 +114,7 @@ export function readQuery(message: Buffer): Query {
     id: header.id,
     opcode: (header.flags >> 11) & 0xf,
     recursionDesired: (header.flags & flagRecursionDesired) !== 0,
+    checkingDisabled: (header.flags & flagCheckingDisabled) !== 0,
     question: {
       name,
       type: message.readUInt16BE(end),
@@ -192,6 +195,8 @@ export function writeReply(query: Query, reply: Reply, limit: number): Buffer {
     (truncated ? flagTruncated : 0) |
     (query.recursionDesired ? flagRecursionDesired : 0) |
     (reply.recursionAvailable ? flagRecursionAvailable : 0) |
+    // RFC 4035 §3.1.6: copied.
+    (query.checkingDisabled ? flagCheckingDisabled : 0) |
     (reply.rcode & 0xf);
   const fields = [query.id, flags, 1, counts[0] ?? 0, counts[1] ?? 0, (counts[2] ?? 0) + (opt === undefined ? 0 : 1)];
   for (const [index, value] of fields.entries()) message.writeUInt16BE(value, index * 2);

@@ -1,0 +1,193 @@
+// The hot path: a plain question about a Service is answered from its octets, without a message being read or written.
+import { classInternet, rcode, type } from './records.ts';
+import { questionOf, type RenderedAnswer, render, writeRendered } from './rendered.ts';
+import { resolve, type ZoneView } from './resolve.ts';
+import { encodeName, udpSize } from './wire.ts';
+
+export interface HotPathOptions {
+  readonly view: ZoneView;
+  /** Whether names of other zones are asked elsewhere; said in each answer (RA). */
+  readonly recursionAvailable: () => boolean;
+  /** While false, nothing is answered here: the lists are not complete, or each query is to be looked at. */
+  readonly isOn: () => boolean;
+}
+
+const headerLength = 12;
+const longestName = 255;
+const smallestUdp = 512;
+const largestTcp = 65_535;
+/** Names right below a Service that are kept for it, at most; there are as many as it has endpoints. */
+const largestKept = 4096;
+const svcLabel = '\x03svc';
+/** What else there is right below the zone. */
+const otherKinds = ['\x03pod', '\x0bdns-version'];
+
+/** What the last question was; for counting. */
+export interface HotQuestion {
+  qtype: number;
+  rcode: number;
+}
+
+/**
+ * Answers in place. Everything that is unusual in any way (several questions, other classes, signatures, names outside
+ * of the zone, aliases) is left to the responder, which knows the whole protocol.
+ */
+export class HotPath {
+  readonly #options: HotPathOptions;
+  readonly #zone: string;
+  readonly #zoneLabels: number;
+  readonly #lower = Buffer.alloc(longestName + 1);
+  readonly #starts = new Uint8Array(128);
+  #labels = 0;
+  readonly #negatives: RenderedAnswer[] = [];
+  /** What was asked last, and how it was answered. */
+  readonly last: HotQuestion = { qtype: 0, rcode: 0 };
+
+  constructor(options: HotPathOptions) {
+    this.#options = options;
+    const { zone } = options.view;
+    this.#zone = encodeName(zone).toString('latin1', 0, encodeName(zone).length - 1);
+    this.#zoneLabels = zone.split('.').length;
+  }
+
+  /**
+   * Answers the query of `length` octets at `start` of `memory` into `out` at `at`, where there is room for 1,232 octets
+   * (for TCP: 65,535). The length of the answer, or 0 where this is not for the hot path.
+   */
+  answer(memory: Buffer, start: number, length: number, out: Buffer, at: number, transport: 'udp' | 'tcp'): number {
+    if (length < headerLength + 5 || !isPlain(memory, start)) return 0;
+    const nameEnd = this.#readName(memory, start + headerLength, start + length);
+    if (nameEnd === 0 || nameEnd + 4 > start + length) return 0;
+    const edns = ednsSize(memory, nameEnd + 4, start + length, memory[start + 11] ?? 0);
+    if (edns < 0 || (memory[nameEnd + 2] ?? 0) !== 0 || memory[nameEnd + 3] !== classInternet) return 0;
+    const qtype = ((memory[nameEnd] ?? 0) << 8) | (memory[nameEnd + 1] ?? 0);
+    // Transfers, and types that are no types of records.
+    if (qtype === type.OPT || (qtype >= 249 && qtype <= 254)) return 0;
+    if (!this.#options.isOn()) return 0;
+    const found = this.#find(nameEnd - start - headerLength - 1, qtype);
+    if (found === undefined) return 0;
+    this.last.qtype = qtype;
+    this.last.rcode = found.rcode;
+    return writeRendered(found, {
+      memory,
+      query: start,
+      questionEnd: nameEnd + 4,
+      out,
+      at,
+      limit: transport === 'tcp' ? largestTcp : Math.max(smallestUdp, Math.min(edns, udpSize)),
+      edns: edns > 0,
+      recursionAvailable: this.#options.recursionAvailable(),
+      serial: this.#options.view.serial,
+    });
+  }
+
+  /** Copies a name in lower case, and notes where its labels start; where it ends, or 0 where it is no plain name. */
+  #readName(memory: Buffer, from: number, end: number): number {
+    const lower = this.#lower;
+    let at = from;
+    let labels = 0;
+    for (;;) {
+      const size = memory[at];
+      if (size === undefined || size > 63 || at - from + size + 1 > longestName || at + 1 + size > end) return 0;
+      lower[at - from] = size;
+      if (size === 0) break;
+      this.#starts[labels++] = at - from;
+      const last = at + size;
+      for (at++; at <= last; at++) {
+        const octet = memory[at] ?? 0;
+        lower[at - from] = octet >= 0x41 && octet <= 0x5a ? octet | 0x20 : octet;
+      }
+    }
+    this.#labels = labels;
+    return at + 1;
+  }
+
+  /** The answer to the name in `#lower` (of that length, without its end), if it is one of the zone's Services. */
+  #find(length: number, qtype: number): RenderedAnswer | undefined {
+    const labels = this.#labels - this.#zoneLabels;
+    if (labels < 1) return undefined;
+    const starts = this.#starts;
+    const zoneAt = starts[labels] ?? 0;
+    const name = this.#lower.toString('latin1', 0, length);
+    if (!name.startsWith(this.#zone, zoneAt)) return undefined;
+    const kindAt = starts[labels - 1] ?? 0;
+    if (zoneAt - kindAt !== svcLabel.length || !name.startsWith(svcLabel, kindAt))
+      return otherKinds.includes(name.slice(kindAt, zoneAt)) ? undefined : this.#negative(zoneAt);
+    if (labels < 3) return undefined;
+    const serviceAt = starts[labels - 3] ?? 0;
+    const slot = this.#options.view.table.slot(name.slice(serviceAt, kindAt));
+    if (slot === undefined) return this.#negative(zoneAt);
+    const key = serviceAt === 0 ? qtype : name.slice(0, serviceAt) + qtype;
+    const kept = slot.rendered.get(key);
+    if (kept !== undefined) return kept;
+    const fresh = this.#render(length, qtype);
+    // Names that do not exist are without number.
+    if (fresh !== undefined && fresh.rcode === rcode.noError && slot.rendered.size < largestKept)
+      slot.rendered.set(key, fresh);
+    return fresh;
+  }
+
+  /** That a name does not exist: the same octets for all names with the zone at the same place. */
+  #negative(zoneAt: number): RenderedAnswer {
+    const kept = this.#negatives[zoneAt];
+    if (kept !== undefined) return kept;
+    const { view } = this.#options;
+    const nowhere = Buffer.concat([labelsOf(zoneAt), Buffer.from(this.#zone, 'latin1'), Buffer.from([0])]);
+    const found = resolve(view, `${'x'.repeat(64)}.${view.zone}`, type.A);
+    const fresh = found === undefined ? undefined : render(questionOf(nowhere, type.A), found);
+    if (fresh?.rcode !== rcode.noSuchName) throw new Error(`no answer for names that do not exist in ${view.zone}`);
+    this.#negatives[zoneAt] = fresh;
+    return fresh;
+  }
+
+  #render(length: number, qtype: number): RenderedAnswer | undefined {
+    const name = this.#lower.subarray(0, length + 1);
+    const text = dotted(name);
+    const found = text === undefined ? undefined : resolve(this.#options.view, text, qtype);
+    return found === undefined ? undefined : render(questionOf(name, qtype), found);
+  }
+}
+
+/** A query with one question and nothing else but maybe OPT; its operation is QUERY. */
+function isPlain(memory: Buffer, at: number): boolean {
+  return (
+    ((memory[at + 2] ?? 0xff) & 0xfa) === 0 &&
+    memory[at + 4] === 0 &&
+    memory[at + 5] === 1 &&
+    memory[at + 6] === 0 &&
+    memory[at + 7] === 0 &&
+    memory[at + 8] === 0 &&
+    memory[at + 9] === 0 &&
+    memory[at + 10] === 0
+  );
+}
+
+/** How large an answer the client takes by OPT; 0 where it has none, -1 where what follows is something else. */
+function ednsSize(memory: Buffer, at: number, end: number, additionals: number): number {
+  if (additionals === 0) return at === end ? 0 : -1;
+  if (additionals !== 1 || at + 11 > end || memory[at] !== 0) return -1;
+  if (memory[at + 1] !== 0 || memory[at + 2] !== type.OPT) return -1;
+  // The version is 0, and the options, which are not looked at, fill the rest.
+  if (memory[at + 6] !== 0 || at + 11 + (((memory[at + 9] ?? 0) << 8) | (memory[at + 10] ?? 0)) !== end) return -1;
+  return Math.max(1, ((memory[at + 3] ?? 0) << 8) | (memory[at + 4] ?? 0));
+}
+
+/** A name of host labels in the notation of names; undefined for one that the table cannot have. */
+function dotted(name: Buffer): string | undefined {
+  const labels: string[] = [];
+  for (let at = 0; (name[at] ?? 0) !== 0; at += (name[at] ?? 0) + 1)
+    labels.push(name.toString('latin1', at + 1, at + 1 + (name[at] ?? 0)));
+  return labels.some((label) => /[.\\]/.test(label)) ? undefined : labels.join('.');
+}
+
+/** Labels of together that many octets; none of them is one that answers are compressed to. */
+function labelsOf(length: number): Buffer {
+  const octets = Buffer.alloc(length, 'x');
+  for (let at = 0; at < length; ) {
+    const rest = length - at;
+    const size = rest <= 64 ? rest : rest === 65 ? 63 : 64;
+    octets[at] = size - 1;
+    at += size;
+  }
+  return octets;
+}
