@@ -13,7 +13,7 @@ import { NftablesWriter } from './nftables/writer.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode } from './service-port.ts';
 import { serviceRanges } from './service-ranges.ts';
-import { keepServiceRoutes } from './service-route.ts';
+import { ServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
 import { ServiceSync } from './sync.ts';
 import type { ProxyMode, ServiceWriter } from './writer.ts';
@@ -52,6 +52,10 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   const sync = new ServiceSync(await openWriter(options, node), {
     node: () => node,
     log,
+    reachable: (addresses) => {
+      outer = addresses;
+      setRoutes();
+    },
     repaired: (damaged) =>
       recorder.event(
         { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName },
@@ -67,7 +71,8 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   };
   // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.
   const cidrCache = client.cache(serviceCidrs);
-  const routes = options.serviceCidrs?.length ? keepServiceRoutes({ nodeAddresses, log }) : undefined;
+  const routes = options.serviceCidrs?.length ? new ServiceRoutes({ nodeAddresses, log }) : undefined;
+  let outer: readonly Ip[] = [];
   const slices = new SliceIndex();
 
   const update = (key: string): void => {
@@ -79,13 +84,14 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   };
   const ranges = (): Cidr[] => serviceRanges(options.serviceCidrs ?? [], cidrCache.list());
   const setFacts = (): void => sync.setFacts({ serviceCidrs: ranges(), podCidrs: node.podCidrs });
+  const setRoutes = (): void => routes?.set({ ranges: ranges(), addresses: outer });
   setFacts();
-  routes?.set(ranges());
+  setRoutes();
   const ends = [
     () => routes?.stop(),
     cidrCache.subscribe(() => {
       setFacts();
-      routes?.set(ranges());
+      setRoutes();
     }),
     caches.nodes.subscribe(({ type, object }) => {
       // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.

@@ -1,6 +1,8 @@
 // Keeps the kernel equal to what the Services say: batches changes, has them written, tries again, repairs, reports.
 import { deleteFlows, type FlowFilter } from '../linux/conntrack.ts';
 import type { Log } from '../log/log.ts';
+import type { Ip } from '../net/address.ts';
+import { ExternalAddresses } from './external-addresses.ts';
 import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { staleFlows } from './stale-flows.ts';
 import type { ProxyFacts, ServiceWriter } from './writer.ts';
@@ -19,6 +21,8 @@ const tidyMilliseconds = 10_000;
 export interface SyncOptions {
   readonly node: () => Pick<ProxyNode, 'nodePortAddresses'>;
   readonly log: Log;
+  /** Told, when they change, the addresses outside of the ranges of Services that the rules now take. */
+  readonly reachable?: (addresses: readonly Ip[]) => void;
   /** Told what someone else had damaged, once it is repaired. */
   readonly repaired?: (damaged: readonly string[]) => void;
 }
@@ -29,6 +33,7 @@ export class ServiceSync {
   readonly #log: Log;
   readonly #pending = new Map<string, () => readonly ServicePortModel[]>();
   readonly #models = new Map<string, readonly ServicePortModel[]>();
+  readonly #external = new ExternalAddresses();
   readonly #stale: FlowFilter[] = [];
   #facts: ProxyFacts | undefined;
   #started = false;
@@ -126,6 +131,8 @@ export class ServiceSync {
     try {
       await this.#writer.apply();
       this.#failures = 0;
+      const changed = this.#external.takeChange();
+      if (changed !== undefined) this.#options.reachable?.(changed);
       this.#forgetStaleFlows();
       this.#tidyLater();
     } catch (error) {
@@ -137,6 +144,7 @@ export class ServiceSync {
   #set(owner: string, models: readonly ServicePortModel[]): void {
     this.#writer.set(owner, models);
     this.#stale.push(...staleFlows(this.#models.get(owner) ?? [], models, this.#options.node()));
+    this.#external.set(owner, models);
     if (models.length === 0) this.#models.delete(owner);
     else this.#models.set(owner, models);
   }

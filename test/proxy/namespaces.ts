@@ -15,7 +15,7 @@ const ip = (text: string): string => run('ip', ...text.split(' '));
  * outside 172.18.0.9 ─┐
  *                     lan ── node 172.18.0.2 ── bridge 10.244.1.1 ── a 10.244.1.2, b 10.244.1.3
  * remote 172.18.0.3 ──┘        (the proxy runs here)
- *   └ c 10.244.2.2
+ *   └ c 10.244.2.2, a client 10.244.2.9
  * ```
  */
 export class Network {
@@ -44,9 +44,15 @@ export class Network {
       ip(`-n ${this.ns(pod)} -6 route add default via fd44:1::1`);
     }
     ip(`-n ${this.ns('node')} route add 10.244.2.0/24 via 172.18.0.3`);
-    ip(`-n ${this.ns('remote')} addr add 10.244.2.2/32 dev lo`);
+    ip(`-n ${this.ns('node')} route add fd44:2::/64 via fd18::3`);
+    for (const own of ['10.244.2.2/32', '10.244.2.9/32', 'fd44:2::2/128', 'fd44:2::9/128'])
+      ip(`-n ${this.ns('remote')} addr add ${own} dev lo`);
     ip(`-n ${this.ns('remote')} route add 10.244.1.0/24 via 172.18.0.2`);
-    ip(`-n ${this.ns('outside')} route add 10.96.0.0/16 via 172.18.0.2`);
+    ip(`-n ${this.ns('remote')} route add fd44:1::/64 via fd18::2`);
+    // Addresses of Services: cluster addresses, those of load balancers, external ones.
+    for (const range of ['10.96.0.0/16', '192.0.2.0/24', '198.51.100.0/24'])
+      ip(`-n ${this.ns('outside')} route add ${range} via 172.18.0.2`);
+    for (const range of ['fd96::/112', '2001:db8::/32']) ip(`-n ${this.ns('outside')} route add ${range} via fd18::2`);
     for (const key of ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'])
       sysctl(netnsPath(this.ns('node')), key, '1');
   }

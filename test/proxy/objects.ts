@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { KubeObject } from '../../src/k8s/object.ts';
 import type { EndpointSlice, Service, ServiceSpec } from '../../src/k8s/types.generated.ts';
+import type { ProxyMode } from '../../src/proxy/writer.ts';
 import type { Network } from './namespaces.ts';
 
 export function service(name: string, spec: ServiceSpec, status?: Service['status']): Service {
@@ -54,9 +55,9 @@ export class ProxyProcess {
   readonly #lines: AsyncIterator<string>;
   #marks = 0;
 
-  constructor(network: Network) {
+  constructor(network: Network, mode: ProxyMode = 'nftables') {
     const program = join(import.meta.dirname, 'proxy-process.ts');
-    this.#child = network.spawn('node', process.execPath, '--disable-warning=ExperimentalWarning', program);
+    this.#child = network.spawn('node', process.execPath, '--disable-warning=ExperimentalWarning', program, mode);
     if (this.#child.stdout === null) throw new Error('the proxy has no output');
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }

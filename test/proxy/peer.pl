@@ -10,7 +10,7 @@ $| = 1;
 if ($mode eq 'serve') {
   my ($name, $port) = @rest;
   my $host = $rest[2] // '0.0.0.0';
-  my $tcp = IO::Socket::IP->new(LocalHost => $host, LocalPort => $port, Listen => 64, ReuseAddr => 1) or die "tcp: $@";
+  my $tcp = IO::Socket::IP->new(LocalHost => $host, LocalPort => $port, Listen => 1024, ReuseAddr => 1) or die "tcp: $@";
   my $udp = IO::Socket::IP->new(LocalHost => $host, LocalPort => $port, Proto => 'udp', Type => SOCK_DGRAM) or die "udp: $@";
   my $select = IO::Select->new($tcp, $udp);
   print "listening\n";

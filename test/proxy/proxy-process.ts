@@ -1,5 +1,6 @@
 // Runs the proxy in the namespace that it is started in, for tests. Standard input: one JSON line for each change of
 // an object, `{"type": "put" | "delete", "object": …}`, or `{"type": "go"}` when the first objects are complete.
+// The first argument is the proxy mode (nftables where absent).
 // Standard output: `started`, and one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
 import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
@@ -10,6 +11,7 @@ import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp } from '../../src/net/address.ts';
 import { startProxy } from '../../src/proxy/start.ts';
+import { proxyModes } from '../../src/proxy/writer.ts';
 
 type Message = { type: 'go' } | { type: 'put' | 'delete'; object: KubeObject };
 
@@ -39,6 +41,8 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
     client,
     nodeName: 'node',
     nodeAddresses: ['172.18.0.2', 'fd18::2'].map(asIp),
+    mode: proxyModes.find((mode) => mode === process.argv[2]) ?? 'nftables',
+    externalIps: true,
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
     serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
     log: createLog('proxy'),
