@@ -24,7 +24,7 @@ describe('a rule of iptables', () => {
       '-m comment --comment "ns/a:p cluster IP" -m tcp -p tcp -d 10.96.0.1 --dport 80 ! -s 10.244.0.0/16 -j KUBE-MARK-MASQ',
     ],
     [
-      { matches: [{ match: 'one in', count: 3 }], target: { to: 'chain', chain: 'A' } },
+      { matches: [{ match: 'share', part: 1, of: 3 }], target: { to: 'chain', chain: 'A' } },
       '-m statistic --mode random --probability 0.3333333333 -j A',
     ],
     [{ matches: [{ match: 'noted source', list: 'A', seconds: 5 }] }, '-m recent --name A --rcheck --seconds 5 --reap'],

@@ -21,8 +21,8 @@ export type Match =
   | { readonly match: 'note source'; readonly list: string }
   /** The source address was noted in that list within so many seconds. */
   | { readonly match: 'noted source'; readonly list: string; readonly seconds: number }
-  /** One packet in so many, at random. */
-  | { readonly match: 'one in'; readonly count: number }
+  /** So large a part of all packets, at random. */
+  | { readonly match: 'share'; readonly part: number; readonly of: number }
   /** The packet is in an ipset by these of its parts. */
   | { readonly match: 'set'; readonly set: string; readonly by: readonly ('src' | 'dst')[]; readonly not?: true }
   | { readonly match: 'outgoing link'; readonly link: string; readonly not?: true };
@@ -119,8 +119,8 @@ function matchText(match: Match): string {
       return `-m recent --name ${chainName(match.list)} --set`;
     case 'noted source':
       return `-m recent --name ${chainName(match.list)} --rcheck --seconds ${match.seconds} --reap`;
-    case 'one in':
-      return `-m statistic --mode random --probability ${(1 / match.count).toFixed(10)}`;
+    case 'share':
+      return `-m statistic --mode random --probability ${(match.part / match.of).toFixed(10)}`;
     case 'set':
       return `-m set ${not(match)}--match-set ${setName(match.set)} ${match.by.join(',')}`;
     case 'outgoing link':

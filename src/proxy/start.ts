@@ -5,10 +5,12 @@ import { createRecorder } from '../k8s/events.ts';
 import { keyOf } from '../k8s/object.ts';
 import { endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
+import { type Iptables, openIptables } from '../linux/iptables-run.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
+import { IptablesWriter } from './iptables/writer.ts';
 import { NftablesWriter } from './nftables/writer.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode } from './service-port.ts';
@@ -36,6 +38,8 @@ export interface ProxyOptions {
   readonly log: Log;
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
+  /** The way to iptables; by default that of the backend which this process's network namespace uses. */
+  readonly iptables?: Iptables;
 }
 
 const zoneLabel = 'topology.kubernetes.io/zone';
@@ -124,8 +128,10 @@ async function openWriter(options: ProxyOptions, node: ProxyNode): Promise<Servi
   switch (mode) {
     case 'nftables':
       return new NftablesWriter({ nft: options.nft ?? (await openNft()), node, clusterCidrs });
+    case 'iptables':
+      return new IptablesWriter({ iptables: options.iptables ?? (await openIptables()), node, clusterCidrs, nodePortAddresses: 'all' });
     default:
-      throw new Error(`the proxy mode ${mode} is not known; use nftables`);
+      throw new Error(`the proxy mode ${mode} is not known; use nftables or iptables`);
   }
 }
 

@@ -36,6 +36,11 @@ export interface ServiceWriter {
   watch(disturbed: () => void): () => void;
   /** Deletes what nobody refers to any more, some time after the changes. False where there was nothing to do. */
   tidy(): Promise<boolean>;
-  /** Takes everything that this mode ever wrote out of the kernel, also what an earlier process left. */
-  cleanUp(): Promise<void>;
+  /**
+   * Takes everything that this mode ever wrote out of the kernel, also what an earlier process left; but for the chains of
+   * iptables that another mode has made its own by now.
+   */
+  cleanUp(kept?: ReadonlySet<string>): Promise<void>;
+  /** The chains of iptables that this mode writes, where it does: `nat KUBE-SERVICES`. */
+  readonly iptablesChains?: ReadonlySet<string>;
 }

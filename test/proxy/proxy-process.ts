@@ -7,9 +7,11 @@ import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
 import { endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
+import type { TableChange } from '../../src/linux/iptables.ts';
+import { openIptables } from '../../src/linux/iptables-run.ts';
 import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
-import { asCidr, asIp } from '../../src/net/address.ts';
+import { asCidr, asIp, type Family } from '../../src/net/address.ts';
 import { startProxy } from '../../src/proxy/start.ts';
 import { proxyModes } from '../../src/proxy/writer.ts';
 
@@ -23,6 +25,7 @@ const resources: Record<string, Resource<KubeObject>> = {
 };
 const client = createFakeClient();
 const nft = await openNft();
+const mode = proxyModes.find((one) => one === process.argv[2]) ?? 'nftables';
 let proxy: { stop(): Promise<void> } | undefined;
 
 async function change(type: 'put' | 'delete', object: KubeObject): Promise<void> {
@@ -36,16 +39,28 @@ async function change(type: 'put' | 'delete', object: KubeObject): Promise<void>
   });
 }
 
+const iptables = mode === 'iptables' ? await openIptables() : undefined;
+
 const start = (): Promise<{ stop(): Promise<void> }> =>
   startProxy({
     client,
     nodeName: 'node',
     nodeAddresses: ['172.18.0.2', 'fd18::2'].map(asIp),
-    mode: proxyModes.find((mode) => mode === process.argv[2]) ?? 'nftables',
     externalIps: true,
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
     serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
+    mode,
     log: createLog('proxy'),
+    ...(iptables !== undefined && {
+      iptables: {
+        ...iptables,
+        async restore(family: Family, changes: readonly TableChange[]) {
+          await iptables.restore(family, changes);
+          for (const [, marker] of JSON.stringify(changes).matchAll(/-d (10\.96\.250\.\d+) /g))
+            console.log(`marker ${marker}`);
+        },
+      },
+    }),
     nft: {
       ...nft,
       async commit(table, written) {
