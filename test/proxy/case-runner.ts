@@ -66,8 +66,9 @@ async function askAll(asker: Asker, cases: readonly PacketCase[]): Promise<strin
     while (isOpen(one, given));
   };
   // What shall not be answered takes as long as the asker is patient, and all of it at once is not more than that.
-  const silent = cases.filter(({ expected }) => expected === 'drop');
-  const left = cases.filter(({ expected }) => expected !== 'drop').values();
+  const isSilent = ({ expected }: PacketCase): boolean => expected === 'drop' || expected === 'silence';
+  const silent = cases.filter(isSilent);
+  const left = cases.filter((one) => !isSilent(one)).values();
   const inTurn = Array.from({ length: atOnce }, async () => {
     for (const one of left) await ask(one);
   });
@@ -105,6 +106,7 @@ function verdict(one: PacketCase, answers: readonly string[]): string | undefine
 function isRefusal({ expected, from, protocol }: PacketCase, answer: string): boolean {
   // The kernel tells a process of the node at once that its packet was not let out.
   if (answer === 'denied') return from === 'node' && protocol === 'udp';
+  if (expected === 'silence') return answer === 'timeout' || answer === 'unreachable';
   return answer === (expected === 'drop' ? 'timeout' : 'refused');
 }
 

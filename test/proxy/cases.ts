@@ -257,17 +257,37 @@ export const serviceCases: readonly ServiceCase[] = [
   },
 ];
 
+/**
+ * Where a mode answers otherwise than the tables say, because kube-proxy's rules of that mode do: nobody answers, neither
+ * with a refusal.
+ */
+const silences: readonly { readonly modes: readonly ProxyMode[]; readonly target: Target; readonly from?: Client }[] = [
+  // Rules are for the ports that Services have; what is sent to another one leaves the node.
+  { modes: ['iptables'], target: 'other port' },
+  // KUBE-EXTERNAL-SERVICES, which refuses, is called from INPUT and FORWARD only.
+  { modes: ['iptables'], target: 'LoadBalancer', from: 'node' },
+  { modes: ['iptables'], target: 'ExternalIP', from: 'node' },
+];
+
+function isSilence(mode: ProxyMode, { target, from, expected }: PacketCase): boolean {
+  return (
+    expected === 'reject' &&
+    silences.some((one) => one.modes.includes(mode) && one.target === target && (one.from ?? from) === from)
+  );
+}
+
 /** One question and its answer. */
 export interface PacketCase {
   /** The rule, the client, the protocol and the target, for a person. */
   readonly title: string;
   readonly family: Family;
   readonly from: Client;
+  readonly target: Target;
   readonly protocol: 'tcp' | 'udp';
   readonly address: string;
   readonly port: number;
-  /** By letter: whether the endpoint sees another address than the client's. */
-  readonly expected: ReadonlyMap<string, boolean> | 'drop' | 'reject';
+  /** By letter: whether the endpoint sees another address than the client's. `silence`: a drop, here or farther on. */
+  readonly expected: ReadonlyMap<string, boolean> | 'drop' | 'reject' | 'silence';
 }
 
 const nodeAddress = { IPv4: '172.18.0.2', IPv6: 'fd18::2' };
@@ -359,9 +379,9 @@ const isFor = ({ modes }: ServiceCase, mode: ProxyMode): boolean => modes?.inclu
 
 /** All questions for a mode: every row of the tables, in both families, over TCP and UDP. */
 export function packetCases(mode: ProxyMode): PacketCase[] {
-  return serviceCases.flatMap((one, index) =>
-    isFor(one, mode) ? families.flatMap((family) => questions(one, index, family)) : [],
-  );
+  return serviceCases
+    .flatMap((one, index) => (isFor(one, mode) ? families.flatMap((family) => questions(one, index, family)) : []))
+    .map((one) => (isSilence(mode, one) ? { ...one, expected: 'silence' } : one));
 }
 
 function questions({ rule, expect }: ServiceCase, index: number, family: Family): PacketCase[] {
@@ -380,6 +400,7 @@ function questions({ rule, expect }: ServiceCase, index: number, family: Family)
         title: `${rule}: ${client} asks ${target} over ${protocol}, ${family}`,
         family,
         from: clients.find((one) => one === client) ?? 'pod',
+        target,
         protocol,
         ...to[target],
         expected: readOutcome(outcome),
