@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 
 const base = ['net', 'k8s'] as const;
-const network = ['cni', 'fabric', 'proxy', 'dns'] as const;
+const network = ['cni', 'fabric', 'proxy', 'dns', 'loadbalancer'] as const;
 const every = [
   'net',
   'k8s',
@@ -33,6 +33,7 @@ const arrows: Record<string, readonly string[]> = {
   cni: [...base, 'linux', 'log'],
   fabric: [...base, 'linux', 'log'],
   proxy: [...base, 'linux', 'log'],
+  loadbalancer: [...base, 'linux', 'log'],
   dns: [...base, 'linux', 'log'],
   images: ['log'],
   cluster: [...base, 'linux', 'log', 'pki', 'images'],

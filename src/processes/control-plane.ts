@@ -4,6 +4,7 @@ import { identity, readAuthority, readKeyPair, readSigningKey } from '../cluster
 import { apiServerPort, clusterDomain } from '../cluster/layout.ts';
 import { startControllers } from '../controllers/start.ts';
 import { connect } from '../k8s/connect.ts';
+import { startLoadBalancerController } from '../loadbalancer/controller.ts';
 import { startScheduler } from '../scheduler/start.ts';
 import { readClusterArguments } from './cluster-arguments.ts';
 import { runProcess } from './run.ts';
@@ -48,6 +49,10 @@ await runProcess('control-plane', async (log) => {
       nodePortRange: settings.nodePortRange,
       serviceAccountRootCa: ca,
       log: log.child({ part: 'controllers' }),
+    }),
+    startLoadBalancerController({
+      client: clientFor(identity.controllers, 'weft-load-balancer'),
+      log: log.child({ part: 'load-balancer' }),
     }),
     startScheduler({
       client: clientFor(identity.scheduler, 'kube-scheduler'),
