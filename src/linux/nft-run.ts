@@ -1,5 +1,9 @@
 // Runs nftables transactions in this process's network namespace: libnftables in process, nft(8) for the large ones.
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Change, type Element, renderChange, type TableName } from './nft.ts';
 import { readElements } from './nft-elements.ts';
 import { noteOwnProcess } from './own-processes.ts';
@@ -63,23 +67,33 @@ export async function openNft(): Promise<Nft> {
   };
 }
 
+/** A file without a name that holds the text: a pipe would wake both sides for each 64 KB of what may be many MB. */
+function unnamedFile(text: string): number {
+  const path = join(tmpdir(), `weft-nft-${randomUUID()}`);
+  const file = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  // At a position, so that the file is read from its beginning.
+  const content = Buffer.from(text);
+  for (let at = 0; at < content.length; ) at += writeSync(file, content, at, content.length - at, at);
+  return file;
+}
+
 function runTool(argv: readonly string[], script = ''): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn('nft', argv, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const input = script === '' ? undefined : unnamedFile(script);
+    const child = spawn('nft', argv, { stdio: [input ?? 'ignore', 'pipe', 'pipe'] });
+    if (input !== undefined) closeSync(input);
     noteOwnProcess(child.pid);
     let output = '';
     let errors = '';
-    child.stdout.on('data', (chunk) => {
+    child.stdout?.on('data', (chunk) => {
       output += String(chunk);
     });
-    child.stderr.on('data', (chunk) => {
+    child.stderr?.on('data', (chunk) => {
       errors += String(chunk);
     });
     child.on('error', (error) => reject(new NftError(`nft cannot be run (is nftables installed?): ${error.message}`)));
     child.on('close', (code) => (code === 0 ? resolve(output) : reject(new NftError(oneLine(errors, code)))));
-    // A child that ended early is reported by its exit code.
-    child.stdin.on('error', () => {});
-    child.stdin.end(script);
   });
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Change, Element, ElementText, TableName } from './nft.ts';
-import { elementKey, elementVerdict } from './nft.ts';
+import { elementKey, elementsOf, elementVerdict, foldRuns } from './nft.ts';
 import type { Nft } from './nft-run.ts';
 import { NftTable } from './nft-table.ts';
 
@@ -29,7 +29,7 @@ class MemoryKernel implements Nft {
     }
     for (const { set, key } of change.removed)
       if (!this.held.delete(`${set} ${key}`)) throw new Error(`${set} has no ${key}`);
-    for (const { set, key, value } of change.added) {
+    for (const { set, key, value } of [...change.added, ...(change.addedRuns ?? []).flatMap(elementsOf)]) {
       const id = `${set} ${key}`;
       if (this.held.has(id) && this.held.get(id) !== value) throw new Error(`${id} exists`);
       this.held.set(id, value);
@@ -141,6 +141,54 @@ test('whatever happens, the kernel ends with what the objects want', async () =>
       assert.deepEqual(new Map([...kernel.held].sort()), new Map([...expected].sort()));
     }),
   );
+});
+
+test('runs: whatever owners set, the kernel ends with the run of the first owner by name', async () => {
+  const step = fc.record({
+    owner: fc.constantFrom('a', 'b'),
+    values: fc.option(fc.array(fc.constantFrom('x', 'y', 'z'), { maxLength: 5 })),
+    apply: fc.boolean(),
+    fail: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
+      const kernel = new MemoryKernel();
+      const table = new NftTable(schema, kernel);
+      const wanted = new Map<string, readonly string[]>();
+      for (const { owner, values, apply, fail } of steps) {
+        const run = { set: 'm', prefix: elementKey(7), first: 3, values: (values ?? []).map(goto) };
+        table.set(owner, values === null ? undefined : { chains: [], elements: [], runs: [run] });
+        if (values === null) wanted.delete(owner);
+        else wanted.set(owner, values);
+        kernel.failures = fail ? 1 : 0;
+        if (apply) await table.apply().catch(() => {});
+      }
+      kernel.failures = 0;
+      await table.apply();
+      const values = wanted.get('a') ?? wanted.get('b') ?? [];
+      const expected = values.map((value, index) => [`m 7 . ${3 + index}`, goto(value)] as const);
+      assert.deepEqual(new Map([...kernel.held].sort()), new Map(expected));
+      assert.equal(table.size, values.length);
+    }),
+  );
+});
+
+test('elements whose keys count up are one run, whatever lies between them in the list', () => {
+  const at = (set: string, ...key: number[]): Element => ({ set, key: elementKey(...key), value: goto('x') });
+  const elements = [at('m', 1, 0), at('other', 5), at('m', 1, 1), at('m', 1, 3), at('m', 2, 4), at('m', 12, 5)];
+  const { elements: single, runs } = foldRuns(elements, (set) => set === 'm');
+  assert.deepEqual(single, [at('other', 5)]);
+  assert.deepEqual(
+    runs.map(({ prefix, first, values }) => [prefix, first, values.length]),
+    [
+      ['1', 0, 2],
+      ['1', 3, 1],
+      ['2', 4, 1],
+      ['12', 5, 1],
+    ],
+  );
+  const back = runs.flatMap(elementsOf).map(({ key }) => key);
+  assert.deepEqual(back, ['1 . 0', '1 . 1', '1 . 3', '2 . 4', '12 . 5']);
 });
 
 test('chains that nobody needs any more are deleted by the next tidying, and come back when they are needed', async () => {

@@ -1,6 +1,7 @@
 // One nftables table that is ours: what it shall hold, what it holds, and the smallest change from one to the other.
-import type { Chain, Change, Element, ElementText, SetDefinition, TableName } from './nft.ts';
+import type { Chain, Change, Element, ElementRun, SetDefinition, TableName } from './nft.ts';
 import type { Nft } from './nft-run.ts';
+import { type Claim, claim, difference, newSlot, placeOf, release, type Slot, winner } from './nft-slot.ts';
 
 /** What never changes in a table: its sets and maps, and the chains that are always there. */
 export interface TableSchema extends TableName {
@@ -12,15 +13,8 @@ export interface TableSchema extends TableName {
 export interface Contribution {
   readonly chains: readonly Chain[];
   readonly elements: readonly Element[];
-}
-
-/** An element that one or several owners want, and what the kernel holds for it. */
-interface Slot {
-  readonly set: string;
-  readonly key: ElementText;
-  /** By owner. Where several want different values, the first owner by name has it. */
-  readonly claims: Map<string, Element>;
-  applied: Element | undefined;
+  /** Where several owners want different runs with one beginning, the first owner by name has all of it. */
+  readonly runs?: readonly ElementRun[];
 }
 
 /**
@@ -51,11 +45,12 @@ export class NftTable {
   /** Replaces what the owner contributes; an undefined contribution takes it away. */
   set(owner: string, contribution: Contribution | undefined): void {
     const before = this.#owners.get(owner) ?? [];
-    const now = (contribution?.elements ?? []).map((element) => this.#claim(owner, element));
+    const claims: readonly Claim[] = [...(contribution?.elements ?? []), ...(contribution?.runs ?? [])];
+    const now = claims.map((one) => this.#claim(owner, one));
     const kept = new Set(now);
     for (const slot of before) {
       if (kept.has(slot)) continue;
-      slot.claims.delete(owner);
+      release(slot, owner);
       this.#changed.add(slot);
     }
     if (now.length === 0) this.#owners.delete(owner);
@@ -99,21 +94,26 @@ export class NftTable {
     return idle.length;
   }
 
-  #claim(owner: string, element: Element): Slot {
-    const id = `${element.set} ${element.key}`;
+  #claim(owner: string, what: Claim): Slot {
+    const id = placeOf(what);
     let slot = this.#slots.get(id);
     if (slot === undefined) {
-      slot = { set: element.set, key: element.key, claims: new Map(), applied: undefined };
+      slot = newSlot(id);
       this.#slots.set(id, slot);
     }
-    slot.claims.set(owner, element);
+    claim(slot, owner, what);
     this.#changed.add(slot);
     return slot;
   }
 
   /** How many elements the table shall hold, the dynamic ones not counted. */
   get size(): number {
-    return this.#slots.size;
+    let count = 0;
+    for (const slot of this.#slots.values()) {
+      const what = winner(slot);
+      if (what !== undefined) count += 'values' in what ? what.values.length : 1;
+    }
+    return count;
   }
 
   /** How nft names it: `ip weft-proxy`. */
@@ -152,26 +152,25 @@ export class NftTable {
       throw error;
     }
     this.#written = true;
-    for (const [slot, element] of winners) this.#settle(slot, element);
+    for (const [slot, applied] of winners) this.#settle(slot, applied);
     if (replacing || change.chains.length > 0) this.#outline = undefined;
-    return change.added.length + change.removed.length;
+    const inRuns = (change.addedRuns ?? []).reduce((sum, { values }) => sum + values.length, 0);
+    return change.added.length + change.removed.length + inRuns;
   }
 
-  #settle(slot: Slot, applied: Element | undefined): void {
+  #settle(slot: Slot, applied: Claim | undefined): void {
     slot.applied = applied;
-    if (slot.claims.size > 0 || applied !== undefined) return;
-    const id = `${slot.set} ${slot.key}`;
-    if (this.#slots.get(id) === slot) this.#slots.delete(id);
+    if (slot.claim !== undefined || applied !== undefined) return;
+    if (this.#slots.get(slot.id) === slot) this.#slots.delete(slot.id);
   }
 
   #difference(): Change | undefined {
     const removed: Element[] = [];
     const added: Element[] = [];
     for (const slot of this.#changed) {
-      const wanted = winner(slot);
-      if (same(wanted, slot.applied)) continue;
-      if (slot.applied !== undefined) removed.push(slot.applied);
-      if (wanted !== undefined) added.push(wanted);
+      const change = difference(slot.applied, winner(slot));
+      removed.push(...change.removed);
+      added.push(...change.added);
     }
     const chains = [...this.#newChains];
     if (removed.length === 0 && added.length === 0 && chains.length === 0) {
@@ -191,9 +190,11 @@ export class NftTable {
 
   #everything(remembered: readonly Element[]): Change {
     const added: Element[] = [...remembered];
+    const addedRuns: ElementRun[] = [];
     for (const slot of this.#slots.values()) {
       const wanted = winner(slot);
-      if (wanted !== undefined) added.push(wanted);
+      if (wanted !== undefined && 'values' in wanted) addedRuns.push(wanted);
+      else if (wanted !== undefined) added.push(wanted);
       this.#changed.add(slot);
     }
     return {
@@ -201,6 +202,7 @@ export class NftTable {
       chains: [...this.#schema.chains, ...this.#chains.values()],
       removed: [],
       added,
+      addedRuns,
     };
   }
 
@@ -236,12 +238,3 @@ function ruleCount(outline: string, chain: string): number {
   const body = outline.slice(start, outline.indexOf('\n\t}', start)).split('\n').slice(1);
   return body.filter((line) => line.trim() !== '' && !/^\t\ttype \w+ hook /.test(line)).length;
 }
-
-function winner(slot: Slot): Element | undefined {
-  let first: string | undefined;
-  for (const owner of slot.claims.keys()) if (first === undefined || owner < first) first = owner;
-  return first === undefined ? undefined : slot.claims.get(first);
-}
-
-const same = (a: Element | undefined, b: Element | undefined): boolean =>
-  a === b || (a !== undefined && b !== undefined && a.value === b.value && a.comment === b.comment);

@@ -103,6 +103,56 @@ export interface Element {
   readonly lifetime?: { readonly timeout: number; readonly expires: number };
 }
 
+/** Elements of a map whose keys are equal but for a number at their end, which counts up from `first`. */
+export interface ElementRun {
+  readonly set: string;
+  /** The key without its last part. */
+  readonly prefix: ElementText;
+  readonly first: number;
+  readonly values: readonly ElementText[];
+}
+
+/** The elements that a run stands for; an element stands for itself. */
+export function elementsOf(given: Element | ElementRun): Element[] {
+  if (!('values' in given)) return [given];
+  return given.values.map((value, index) => ({ set: given.set, key: runKey(given, index), value }));
+}
+
+/**
+ * Takes the elements of maps whose keys end in a counter together as runs; `isCounted` names these maps. An element that
+ * has no neighbour is a run of one. Which run an element is in follows from its map and the first key alone.
+ */
+export function foldRuns(
+  elements: readonly Element[],
+  isCounted: (set: string) => boolean,
+): { elements: Element[]; runs: ElementRun[] } {
+  const single: Element[] = [];
+  const runs: (ElementRun & { values: ElementText[] })[] = [];
+  const open = new Map<string, ElementRun & { values: ElementText[] }>();
+  for (const element of elements) {
+    if (element.value === undefined || !isCounted(element.set)) {
+      single.push(element);
+      continue;
+    }
+    const end = element.key.lastIndexOf(' . ');
+    const index = Number(element.key.slice(end + 3));
+    const run = open.get(element.set);
+    const follows = run !== undefined && run.first + run.values.length === index;
+    if (follows && run.prefix.length === end && element.key.startsWith(run.prefix)) {
+      run.values.push(element.value);
+      continue;
+    }
+    const prefix = element.key.slice(0, end) as ElementText;
+    const next = { set: element.set, prefix, first: index, values: [element.value] };
+    open.set(element.set, next);
+    runs.push(next);
+  }
+  return { elements: single, runs };
+}
+
+const runKey = ({ prefix, first }: ElementRun, index: number): ElementText =>
+  `${prefix} . ${whole(first + index)}` as ElementText;
+
 /** A value that user-written or wire data gave and that the language of nft could not carry safely. */
 export class NftSyntaxError extends Error {
   override readonly name = 'NftSyntaxError';
@@ -271,6 +321,7 @@ export interface Change {
   readonly chains: readonly Chain[];
   readonly removed: readonly Element[];
   readonly added: readonly Element[];
+  readonly addedRuns?: readonly ElementRun[];
   /** Chains that nothing refers to any more but one another. */
   readonly removedChains?: readonly string[];
 }
@@ -288,6 +339,7 @@ export function renderChange(table: TableName, change: Change): string {
   for (const chain of change.chains)
     for (const rule of chain.rules) lines.push(`add rule ${id} ${name(chain.name)} ${renderRule(rule)}`);
   lines.push(...renderElements('delete', id, change.removed), ...renderElements('add', id, change.added));
+  lines.push(...renderRuns(id, change.addedRuns ?? []));
   for (const verb of ['flush', 'delete'])
     for (const chain of change.removedChains ?? []) lines.push(`${verb} chain ${id} ${name(chain)}`);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
@@ -309,4 +361,14 @@ function renderElements(verb: 'add' | 'delete', table: string, elements: readonl
     texts.push(`${element.key}${lifetime}${comment}${element.value === undefined ? '' : ` : ${element.value}`}`);
   }
   return [...bySet].map(([set, texts]) => `${verb} element ${table} ${name(set)} { ${texts.join(', ')} }`);
+}
+
+function renderRuns(table: string, runs: readonly ElementRun[]): string[] {
+  const bySet = new Map<string, string[]>();
+  for (const run of runs) {
+    const texts = bySet.get(run.set) ?? [];
+    if (texts.length === 0) bySet.set(run.set, texts);
+    for (const [index, value] of run.values.entries()) texts.push(`${runKey(run, index)} : ${value}`);
+  }
+  return [...bySet].map(([set, texts]) => `add element ${table} ${name(set)} { ${texts.join(', ')} }`);
 }

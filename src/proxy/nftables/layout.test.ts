@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { elementsOf } from '../../linux/nft.ts';
 import { asCidr, asIp, type Ip, type Port, parsePort } from '../../net/address.ts';
 import type { Backend } from '../service-port.ts';
 import type { Frontend } from './frontend.ts';
@@ -26,8 +27,11 @@ const frontend = (part: Partial<Frontend>): Frontend => ({
   ...part,
 });
 const backends = (...ips: string[]): Frontend['choice'] => ({ to: 'backends', backends: ips.map((ip) => backend(ip)) });
-const elements = (...frontends: Frontend[]): string[] =>
-  contribution('IPv4', frontends, []).elements.map(({ set, key, value }) => `${set} ${key} : ${value ?? ''}`);
+const elements = (...frontends: Frontend[]): string[] => {
+  const contributed = contribution('IPv4', frontends, []);
+  const all = [...contributed.elements, ...(contributed.runs ?? []).flatMap(elementsOf)];
+  return all.map(({ set, key, value }) => `${set} ${key} : ${value ?? ''}`);
+};
 
 test('a Service is elements of maps and a chain for its number of endpoints', () => {
   const { chains } = contribution('IPv4', [frontend({ choice: backends('10.244.1.2', '10.244.2.2') })], []);
@@ -37,9 +41,9 @@ test('a Service is elements of maps and a chain for its number of endpoints', ()
   );
   assert.deepEqual(elements(frontend({ choice: backends('10.244.1.2', '10.244.2.2') })), [
     'services 10.96.0.1 . tcp . 80 : goto tcp-n2',
+    'source-nat 10.96.0.1 . tcp . 80 : goto masquerade-outside',
     'endpoints-tcp 10.96.0.1 . 80 . 0 : 10.244.1.2 . 8080',
     'endpoints-tcp 10.96.0.1 . 80 . 1 : 10.244.2.2 . 8080',
-    'source-nat 10.96.0.1 . tcp . 80 : goto masquerade-outside',
   ]);
 });
 

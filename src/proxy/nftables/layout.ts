@@ -16,7 +16,7 @@ import type {
   Statement,
   Verdict,
 } from '../../linux/nft.ts';
-import { commentOf, elementKey, elementVerdict } from '../../linux/nft.ts';
+import { commentOf, elementKey, elementVerdict, foldRuns } from '../../linux/nft.ts';
 import type { Contribution, TableSchema } from '../../linux/nft-table.ts';
 import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../../net/address.ts';
 import { type Backend, backendKey, serviceAddressKey } from '../service-port.ts';
@@ -216,8 +216,12 @@ export function contribution(family: Family, frontends: readonly Frontend[], clu
     seen.add(key);
     elements.push(...frontendElements(family, frontend, chains));
   }
-  return { chains: [...chains.values()], elements: [...unique(elements)] };
+  const folded = foldRuns([...unique(elements)], (set) => counted.has(set));
+  return { chains: [...chains.values()], ...folded };
 }
+
+/** Maps whose keys end in the number of an endpoint. */
+const counted: ReadonlySet<string> = new Set(transports.map((protocol) => `endpoints-${protocol}`));
 
 const unique = (elements: readonly Element[]): Iterable<Element> =>
   new Map(elements.map((element) => [`${element.set} ${element.key}`, element])).values();

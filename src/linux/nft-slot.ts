@@ -1,0 +1,81 @@
+// A place in a set that one or several owners claim: who has it, and what the kernel holds there. There are hundreds of
+// thousands of places, so they are kept small: nearly all have one owner, and many elements can be one place (a run).
+import type { Element, ElementRun } from './nft.ts';
+import { elementsOf } from './nft.ts';
+
+/** What an owner puts at a place: an element, or several whose keys differ in a counter at the end. */
+export type Claim = Element | ElementRun;
+
+export interface Slot {
+  /** The place by name: the set and the key. */
+  readonly id: string;
+  /** Whose the first claim is. Where it is undefined there is no claim at all. */
+  owner: string;
+  claim: Claim | undefined;
+  /** The claims of others. */
+  others: Map<string, Claim> | undefined;
+  /** What the kernel holds. */
+  applied: Claim | undefined;
+}
+
+export const newSlot = (id: string): Slot => ({
+  id,
+  owner: '',
+  claim: undefined,
+  others: undefined,
+  applied: undefined,
+});
+
+export const placeOf = (claim: Claim): string =>
+  'values' in claim ? `${claim.set} ${claim.prefix} . ${claim.first}...` : `${claim.set} ${claim.key}`;
+
+export function claim(slot: Slot, owner: string, what: Claim): void {
+  if (slot.claim === undefined || slot.owner === owner) {
+    slot.owner = owner;
+    slot.claim = what;
+  } else {
+    slot.others ??= new Map();
+    slot.others.set(owner, what);
+  }
+}
+
+export function release(slot: Slot, owner: string): void {
+  if (slot.owner !== owner) {
+    slot.others?.delete(owner);
+    return;
+  }
+  const [next] = slot.others ?? [];
+  slot.owner = next?.[0] ?? '';
+  slot.claim = next?.[1];
+  if (next !== undefined) slot.others?.delete(next[0]);
+}
+
+/** The claim that holds: that of the first owner by name. */
+export function winner(slot: Slot): Claim | undefined {
+  let owner = slot.owner;
+  let first = slot.claim;
+  for (const [other, what] of slot.others ?? [])
+    if (other < owner) {
+      owner = other;
+      first = what;
+    }
+  return first;
+}
+
+/** The elements that the change from one claim to another takes away and brings. */
+export function difference(
+  from: Claim | undefined,
+  to: Claim | undefined,
+): { readonly removed: readonly Element[]; readonly added: readonly Element[] } {
+  if (from === to) return { removed: [], added: [] };
+  const before = from === undefined ? [] : elementsOf(from);
+  const now = to === undefined ? [] : elementsOf(to);
+  const isKept = (one: readonly Element[], index: number, element: Element): boolean => same(one[index], element);
+  return {
+    removed: before.filter((element, index) => !isKept(now, index, element)),
+    added: now.filter((element, index) => !isKept(before, index, element)),
+  };
+}
+
+const same = (a: Element | undefined, b: Element): boolean =>
+  a !== undefined && a.value === b.value && a.comment === b.comment;
