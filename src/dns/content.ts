@@ -1,8 +1,10 @@
 // Follows the cluster's objects: keeps the table of Services equal to the API's Services, EndpointSlices and Namespaces.
 import type { Cache, Client } from '../k8s/client.ts';
 import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
-import { endpointSlices, namespaces, services } from '../k8s/resources.ts';
-import type { EndpointSlice } from '../k8s/types.generated.ts';
+import { endpointSlices, namespaces, pods, services } from '../k8s/resources.ts';
+import { type Labels, parseLabelSelector } from '../k8s/selectors.ts';
+import type { EndpointSlice, Pod } from '../k8s/types.generated.ts';
+import type { Ip } from '../net/address.ts';
 import type { ZoneView } from './resolve.ts';
 import { type EntryOptions, serviceEntry } from './service-entry.ts';
 import { ServiceTable } from './service-table.ts';
@@ -12,6 +14,14 @@ export interface ContentOptions extends EntryOptions {
   readonly zone: string;
   /** For how many seconds clients may keep an answer. */
   readonly ttl: number;
+  /** Names such as 10-244-1-2.default.pod.cluster.local; `verified` follows all pods. */
+  readonly pods?: 'disabled' | 'insecure' | 'verified';
+  /** Only these namespaces have names. */
+  readonly namespaces?: readonly string[];
+  /** Only namespaces with these labels have names; a label selector. */
+  readonly namespaceLabels?: string;
+  /** Only Services with these labels have names; a label selector. */
+  readonly labels?: string;
 }
 
 export interface Content {
@@ -31,25 +41,39 @@ export function followObjects(client: Client, options: ContentOptions): Content 
   const serviceCache = client.cache(services);
   const sliceCache = client.cache(endpointSlices);
   const namespaceCache = client.cache(namespaces);
+  const podAddresses = options.pods === 'verified' ? followPods(client) : undefined;
   const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'isSynced' | 'stop'>[] = [
     serviceCache,
     sliceCache,
     namespaceCache,
+    ...(podAddresses === undefined ? [] : [podAddresses.cache]),
   ];
+  const isExposed = exposure(options);
+  const hasNames = options.labels === undefined ? () => true : parseLabelSelector(options.labels);
+  const namespaceExists = (name: string): boolean => {
+    const found = namespaceCache.get({ name });
+    return found !== undefined && isExposed(found.metadata);
+  };
   const slices = new Map<string, Map<string, Stored<EndpointSlice>>>();
   // Seconds since 1970, and one more for each change: a serial number that only grows.
   let serial = Math.floor(Date.now() / 1000);
+  const isOpen =
+    options.namespaces === undefined && options.namespaceLabels === undefined ? () => true : namespaceExists;
   const update = (key: string): void => {
     const [namespace = '', name = ''] = key.split('/');
-    const service = serviceCache.get({ namespace, name });
+    const found = serviceCache.get({ namespace, name });
+    // A namespace that is not known yet is known soon: its Services are looked at again then.
+    const service = found !== undefined && isOpen(namespace) && hasNames(found.metadata.labels) ? found : undefined;
     const own = [...(slices.get(key)?.values() ?? [])];
     table.set(namespace, name, service === undefined ? undefined : serviceEntry(service, own, options));
     serial++;
   };
   const ends = [
     serviceCache.subscribe(({ object }) => update(keyOf(object))),
-    namespaceCache.subscribe(({ type }) => {
+    namespaceCache.subscribe(({ type, object }) => {
       if (type !== 'updated') serial++;
+      if (options.namespaceLabels !== undefined || options.namespaces !== undefined)
+        for (const service of serviceCache.list(object.metadata.name)) update(keyOf(service));
     }),
     sliceCache.subscribe((change) => {
       const before = change.type === 'updated' ? change.old : change.object;
@@ -74,7 +98,9 @@ export function followObjects(client: Client, options: ContentOptions): Content 
     get serial() {
       return serial;
     },
-    namespaceExists: (name) => namespaceCache.get({ name }) !== undefined,
+    namespaceExists,
+    ...(options.pods !== undefined && { pods: options.pods }),
+    ...(podAddresses !== undefined && { podHasAddress: podAddresses.has }),
   };
   return {
     view,
@@ -89,3 +115,32 @@ export function followObjects(client: Client, options: ContentOptions): Content 
 
 const ownerOf = ({ metadata }: EndpointSlice): string =>
   `${metadata.namespace ?? ''}/${metadata.labels?.[sliceOwner] ?? ''}`;
+
+/** Whether a namespace has names at all. */
+function exposure({ namespaces: names, namespaceLabels }: ContentOptions) {
+  const selects = namespaceLabels === undefined ? () => true : parseLabelSelector(namespaceLabels);
+  const named = names === undefined ? undefined : new Set(names);
+  return ({ name = '', labels }: { name?: string; labels?: Labels }): boolean =>
+    (named === undefined || named.has(name)) && selects(labels);
+}
+
+/** Which addresses the pods of each namespace have, for `pods verified`. */
+function followPods(client: Client) {
+  const cache = client.cache(pods);
+  const known = new Map<string, number>();
+  const count = (pod: Stored<Pod>, by: 1 | -1): void => {
+    // A pod in the network of its node has the node's address, which is none of its own.
+    if (pod.spec?.hostNetwork === true) return;
+    for (const { ip } of pod.status?.podIPs ?? []) {
+      const key = `${pod.metadata.namespace ?? ''}/${ip}`;
+      const now = (known.get(key) ?? 0) + by;
+      if (now > 0) known.set(key, now);
+      else known.delete(key);
+    }
+  };
+  cache.subscribe((change) => {
+    if (change.type === 'updated') count(change.old, -1);
+    count(change.object, change.type === 'deleted' ? -1 : 1);
+  });
+  return { cache, has: (namespace: string, ip: Ip): boolean => known.has(`${namespace}/${ip}`) };
+}

@@ -1,15 +1,17 @@
 // The sockets of the DNS server: UDP and TCP on the same address and port.
 import { createServer, type Server, type Socket } from 'node:net';
+import { framed } from './forward/stream.ts';
 import type { HotPath } from './hot-path.ts';
-import { framed, type Responder } from './responder.ts';
+import type { HotAnswered } from './metrics/metrics.ts';
+import type { Responder } from './responder.ts';
 import { listenUdp } from './udp-listener.ts';
 
 /** What answers: the hot path first, and the responder what that leaves. */
 export interface Answerer {
-  readonly hot: HotPath;
+  readonly hot: Pick<HotPath, 'answer' | 'last'>;
   readonly responder: Responder;
-  /** Called with the code of each answer of the hot path. */
-  onHotAnswer(code: number): void;
+  /** Called for each answer of the hot path. */
+  onHotAnswer(answered: HotAnswered): void;
 }
 
 export interface Listeners {
@@ -64,6 +66,7 @@ function listenTcp(answerer: Answerer, address: string, port: number): Promise<S
 
 /** One connection: queries one after the other or many at once; each is answered when its answer is there (RFC 7766). */
 function serve({ responder }: Answerer, socket: Socket): void {
+  const client = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
   let received: Buffer = Buffer.alloc(0);
   let underway = 0;
   const done = (answer: Buffer | undefined): void => {
@@ -78,7 +81,7 @@ function serve({ responder }: Answerer, socket: Socket): void {
       const message = received.subarray(2, 2 + length);
       received = received.subarray(2 + length);
       underway++;
-      const answer = responder.respond(message, 'tcp');
+      const answer = responder.respond(message, 'tcp', client);
       if (answer instanceof Promise) void answer.then(done, () => done(undefined));
       else done(answer);
     }

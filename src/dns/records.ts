@@ -10,6 +10,7 @@ export const type = {
   CNAME: 5,
   SOA: 6,
   PTR: 12,
+  HINFO: 13,
   TXT: 16,
   AAAA: 28,
   SRV: 33,
@@ -43,6 +44,7 @@ export type RecordData =
       readonly target: Name;
     }
   | { readonly type: 'TXT'; readonly text: string }
+  | { readonly type: 'HINFO'; readonly cpu: string; readonly os: string }
   | {
       readonly type: 'SOA';
       readonly mname: Name;

@@ -7,7 +7,7 @@ import { afterEach, test } from 'node:test';
 import { createFakeClient } from '../k8s/fake-client.ts';
 import { namespaces, services } from '../k8s/resources.ts';
 import { createLog } from '../log/log.ts';
-import { framed } from './forward.ts';
+import { framed } from './forward/stream.ts';
 import { type } from './records.ts';
 import { type DnsOptions, startDns } from './start.ts';
 import { questionEnd, readHeader, readRecords, writeQuery } from './wire.ts';
@@ -112,7 +112,10 @@ test('it is ready once the lists are complete, and counts what it answers', asyn
   const ready = await fetch(`http://127.0.0.1:${dns.readyPort}/ready`);
   assert.deepEqual([ready.status, await ready.text()], [200, 'OK']);
   const metrics = await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`);
-  assert.match(await metrics.text(), /^coredns_dns_responses_total\{rcode="NXDOMAIN"\} 1$/m);
+  assert.match(
+    await metrics.text(),
+    /^coredns_dns_responses_total\{server="dns:\/\/:53",zone="\.",view="",rcode="NXDOMAIN",plugin="kubernetes"\} 1$/m,
+  );
 });
 
 test('TCP answers on the same port, several queries on one connection', async () => {
@@ -204,5 +207,5 @@ test('a port that is taken is an error', async () => {
 });
 
 test('an upstream that is no address is refused', async () => {
-  await assert.rejects(start({ upstreams: ['dns.example'] }), /'dns.example' is not a DNS server such as/);
+  await assert.rejects(start({ upstreams: ['dns.example'] }), /'dns.example' is no address of a DNS server such as/);
 });

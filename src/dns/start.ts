@@ -2,12 +2,10 @@
 import type { Server } from 'node:http';
 import type { Client } from '../k8s/client.ts';
 import type { Log } from '../log/log.ts';
-import { followObjects } from './content.ts';
-import { Forwarder, parseUpstream } from './forward.ts';
-import { HotPath } from './hot-path.ts';
-import { listen } from './listeners.ts';
-import { Metrics } from './metrics.ts';
-import { Responder } from './responder.ts';
+import { defaultPort } from './corefile/config.ts';
+import { defaultCorefile } from './corefile/default.ts';
+import { Engine } from './engine.ts';
+import { type Listeners, listen } from './listeners.ts';
 import { serveStatus } from './status-server.ts';
 
 export interface DnsOptions {
@@ -27,6 +25,8 @@ export interface DnsOptions {
   readonly healthPort?: number;
   /** /ready: the lists of Services are complete; default 8181. */
   readonly readyPort?: number;
+  /** The host that Events name as their source. */
+  readonly host?: string;
   readonly log: Log;
 }
 
@@ -46,30 +46,28 @@ export interface Dns {
 export async function startDns(options: DnsOptions): Promise<Dns> {
   const { client, log } = options;
   const zone = options.zone.toLowerCase().replace(/\.$/, '');
-  const forwarder = new Forwarder(options.upstreams.map(parseUpstream));
-  const content = followObjects(client, { zone, ttl: options.ttl ?? 30 });
-  const metrics = new Metrics();
-  const responder = new Responder({
-    view: content.view,
-    forwarder,
-    isSynced: () => content.isSynced(),
-    onAnswer: (code) => metrics.answered(code),
+  const corefile = defaultCorefile({
+    zone,
+    upstreams: options.upstreams,
+    ...(options.ttl !== undefined && { ttl: options.ttl }),
   });
-  const hot = new HotPath({
-    view: content.view,
-    recursionAvailable: () => forwarder.enabled,
-    isOn: () => content.isSynced(),
+  const engine = new Engine({
+    client,
+    corefile,
+    log,
+    ...(options.host !== undefined && { host: options.host }),
+    onConfig: () => void ports.follow(engine.plan.ports),
   });
-  const answerer = { hot, responder, onHotAnswer: (code: number) => metrics.answered(code) };
-  const listeners = await listen(answerer, options.address, options.port);
+  const ports = new FurtherPorts((port) => listen(engine.answerer(port), options.address, port), log);
+  await engine.configured;
+  const listeners = await listen(engine.answerer(defaultPort), options.address, options.port);
   const { metricsPort = 9153, healthPort = 8080, readyPort = 8181, address } = options;
-  const metricsPage = (): string => metrics.text(content.view.table.size);
+  const isReady = (): boolean => engine.plan.synced;
   const pages = await Promise.all([
-    serveStatus({ address, port: metricsPort, path: '/metrics', page: metricsPage }),
+    serveStatus({ address, port: metricsPort, path: '/metrics', page: () => engine.metricsPage() }),
     serveStatus({ address, port: healthPort, path: '/health', page: () => 'OK' }),
-    serveStatus({ address, port: readyPort, path: '/ready', page: () => (content.isSynced() ? 'OK' : undefined) }),
+    serveStatus({ address, port: readyPort, path: '/ready', page: () => (isReady() ? 'OK' : undefined) }),
   ]);
-  void content.synced.then(() => log.info({ zone, names: content.view.table.size }, 'all Services are known'));
   log.info({ zone, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
   return {
     port: listeners.port,
@@ -77,11 +75,47 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     healthPort: portOf(pages[1]),
     readyPort: portOf(pages[2]),
     async stop() {
-      content.stop();
-      await listeners.close();
+      engine.close();
+      await Promise.all([listeners.close(), ports.close()]);
       await Promise.all(pages.map((server) => closePage(server)));
     },
   };
+}
+
+/** The ports of a Corefile besides the first one; each is listened on while a server block has it. */
+class FurtherPorts {
+  readonly #listen: (port: number) => Promise<Listeners>;
+  readonly #log: Log;
+  readonly #open = new Map<number, Listeners>();
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(listenOn: (port: number) => Promise<Listeners>, log: Log) {
+    this.#listen = listenOn;
+    this.#log = log;
+  }
+
+  follow(ports: readonly number[]): Promise<void> {
+    const wanted = new Set(ports.filter((port) => port !== defaultPort));
+    this.#last = this.#last.then(async () => {
+      for (const [port, listeners] of this.#open)
+        if (!wanted.has(port)) {
+          this.#open.delete(port);
+          await listeners.close();
+        }
+      for (const port of wanted)
+        if (!this.#open.has(port))
+          await this.#listen(port).then(
+            (listeners) => this.#open.set(port, listeners),
+            (error: unknown) =>
+              this.#log.error({ port, error: String(error) }, 'a port of the Corefile cannot be listened on'),
+          );
+    });
+    return this.#last;
+  }
+
+  close(): Promise<void> {
+    return this.follow([]);
+  }
 }
 
 const portOf = (server: Server): number => {

@@ -28,6 +28,7 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
   const ip = asIp(address);
   const fd = openDatagramSocket({ address: ip, port, freeBind: true, bufferSize: socketBuffer });
   const socket = createSocket(familyOf(ip) === 'IPv6' ? 'udp6' : 'udp4');
+  const family = familyOf(ip) === 'IPv6' ? 2 : 1;
   const batch = batchOfThread();
   const first = Buffer.alloc(udpSize);
   const slowly = (message: Buffer, from: { readonly address: string; readonly port: number }): void => {
@@ -35,7 +36,7 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
       // A client that is gone is no matter of the server's.
       if (answer !== undefined) socket.send(answer, from.port, from.address, () => {});
     };
-    const answer = answerer.responder.respond(message, 'udp');
+    const answer = answerer.responder.respond(message, 'udp', from);
     if (answer instanceof Promise) void answer.then(send, () => {});
     else send(answer);
   };
@@ -48,7 +49,7 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
         const written = answerer.hot.answer(batch.memory, start, length, batch.memory, batch.answerAt(index), 'udp');
         if (written > 0) {
           batch.answered(index, written);
-          answerer.onHotAnswer(answerer.hot.last.rcode);
+          note(answerer, length, written, family);
         } else if (length > 0) slowly(Buffer.from(batch.memory.subarray(start, start + length)), batch.source(index));
       }
       batch.send(fd);
@@ -59,7 +60,7 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
     const written = answerer.hot.answer(message, 0, message.length, first, 0, 'udp');
     if (written === 0) slowly(message, from);
     else {
-      answerer.onHotAnswer(answerer.hot.last.rcode);
+      note(answerer, message.length, written, family);
       socket.send(Buffer.from(first.subarray(0, written)), from.port, from.address, () => {});
     }
     drain();
@@ -73,4 +74,10 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
     });
   });
   return socket;
+}
+
+/** Counts an answer of the hot path. */
+function note(answerer: Answerer, size: number, answerSize: number, family: 1 | 2): void {
+  const { qtype, rcode } = answerer.hot.last;
+  answerer.onHotAnswer({ type: qtype, rcode, size, answerSize, family });
 }

@@ -315,6 +315,10 @@ class Writer {
         this.#octets(Buffer.concat([Buffer.from([text.length]), text]));
         break;
       }
+      case 'HINFO':
+        for (const part of [data.cpu, data.os].map((text) => Buffer.from(text).subarray(0, 255)))
+          this.#octets(Buffer.concat([Buffer.from([part.length]), part]));
+        break;
       case 'SOA':
         this.#name(data.mname);
         this.#name(data.rname);

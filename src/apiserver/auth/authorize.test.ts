@@ -130,6 +130,9 @@ test('the bootstrap identities may do their work', () => {
   const dns = user('system:serviceaccount:kube-system:kube-dns');
   assert.ok(may(dns, { verb: 'watch', group: 'discovery.k8s.io', resource: 'endpointslices' }));
   assert.equal(may(dns, { verb: 'list', group: '', resource: 'secrets' }), false);
+  const corefile = { group: '', resource: 'configmaps', namespace: 'kube-system' };
+  assert.ok(may(dns, { ...corefile, verb: 'watch', name: 'coredns' }));
+  assert.equal(may(dns, { ...corefile, verb: 'get', name: 'weft-config' }), false);
   const scheduler = user('system:kube-scheduler');
   assert.ok(may(scheduler, { ...getPods, verb: 'create', subresource: 'binding' }));
   const controllers = user('system:kube-controller-manager');

@@ -166,6 +166,10 @@ const controllers: PolicyRule[] = [
 const dns: PolicyRule[] = [
   rule([''], ['endpoints', 'services', 'pods', 'namespaces'], ['list', 'watch']),
   rule(['discovery.k8s.io'], ['endpointslices'], ['list', 'watch']),
+  // The Corefile, and what is to be said of it.
+  rule([''], ['configmaps'], reading, ['coredns']),
+  rule([''], ['namespaces'], ['get'], ['kube-system']),
+  events,
 ];
 
 const proxy: PolicyRule[] = [

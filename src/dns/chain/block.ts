@@ -1,0 +1,154 @@
+// A server block at work: its plugins in CoreDNS's order — any, rewrite, hosts, kubernetes, forward with its cache, whoami.
+import { type AnswerCache, isWithinAny } from '../cache.ts';
+import type { ServerBlock } from '../corefile/config.ts';
+import type { Forwarder, Outcome } from '../forward/forwarder.ts';
+import { isLoopProbe, loopAnswer } from '../forward/loop.ts';
+import { classInternet, type DnsRecord, type Name, rcode, type } from '../records.ts';
+import type { Resolution } from '../resolve.ts';
+import type { HostsPlugin } from './hosts.ts';
+import type { KubernetesPlugin } from './kubernetes.ts';
+import { type ChainQuestion, type ChainReply, emptyReply, failure, type MaybePromise, records } from './reply.ts';
+import { type Rewritten, rewrite } from './rewrite.ts';
+import { addressRecords, whoami } from './small-plugins.ts';
+
+export interface BlockParts {
+  readonly block: ServerBlock;
+  readonly kubernetes?: KubernetesPlugin;
+  readonly hosts?: HostsPlugin;
+  readonly forwarders: readonly Forwarder[];
+  readonly cache?: AnswerCache;
+  /** The mark by which this cluster's own probes for loops are known. */
+  clusterMark(): string | undefined;
+  /** Asks this server itself: for the target of an alias that leads out of the cluster. */
+  lookup(name: Name, question: ChainQuestion): MaybePromise<ChainReply>;
+}
+
+/** DNS extended errors (RFC 8914 section 4). */
+const extended = { stale: 3, notReady: 14, noAuthority: 20, noReachable: 22, other: 0 } as const;
+
+export class BlockServer {
+  readonly parts: BlockParts;
+  readonly #turns = { next: 0 };
+
+  constructor(parts: BlockParts) {
+    this.parts = parts;
+  }
+
+  /** The reply; at once where no upstream has to be asked. */
+  answer(question: ChainQuestion): MaybePromise<ChainReply> {
+    const { block } = this.parts;
+    if (block.loop && isLoopProbe(question.name, this.parts.clusterMark()))
+      return records('loop', loopAnswer(question.name));
+    if (block.any && question.type === type.ANY) return whoami.anyReply(question);
+    const changed = this.rewritten(question);
+    if (changed === undefined) return this.#plugins(question);
+    const reply = this.#plugins(changed.question);
+    return reply instanceof Promise ? reply.then((given) => changed.revert(given)) : changed.revert(reply);
+  }
+
+  /** What the block's rules make of a question; undefined where they leave it as it is. */
+  rewritten(question: ChainQuestion): Rewritten | undefined {
+    const { rewrites } = this.parts.block;
+    return rewrites.length === 0 ? undefined : rewrite(rewrites, question);
+  }
+
+  #plugins(question: ChainQuestion): MaybePromise<ChainReply> {
+    if (question.class !== classInternet && question.class !== type.ANY) return records('', emptyReply(rcode.refused));
+    const { hosts, kubernetes } = this.parts;
+    const own = hosts?.answer(question.name, question.type);
+    if (own !== undefined) return records('hosts', { ...own, answers: this.#rotated(own.answers) });
+    const found = kubernetes?.answer(question.name, question.type) ?? 'next';
+    if (found === 'unsynced')
+      return failure('kubernetes', extended.notReady, 'the list of Services is not complete yet');
+    if (found !== 'next') return this.#fromCluster(found, question);
+    return this.#forward(question);
+  }
+
+  #fromCluster(found: Resolution, question: ChainQuestion): MaybePromise<ChainReply> {
+    const reply = {
+      ...emptyReply(found.rcode),
+      ...found,
+      answers: this.#rotated(found.answers),
+      authoritative: true,
+      recursionAvailable: this.parts.forwarders.length > 0,
+    };
+    if (found.chase === undefined || this.parts.forwarders.length === 0) return records('kubernetes', reply);
+    const target = this.parts.lookup(found.chase, question);
+    const joined = (given: ChainReply): ChainReply =>
+      records('kubernetes', { ...reply, answers: [...reply.answers, ...addressRecords(given)] });
+    return target instanceof Promise ? target.then(joined) : joined(target);
+  }
+
+  /** Addresses take turns in being the first: most clients use that one only. */
+  #rotated(answers: readonly DnsRecord[]): readonly DnsRecord[] {
+    const aliases = answers.filter(({ data }) => data.type === 'CNAME').length;
+    const rest = answers.slice(aliases);
+    if (!this.parts.block.loadbalance || rest.length < 2) return answers;
+    const start = this.#turns.next++ % rest.length;
+    return [...answers.slice(0, aliases), ...rest.slice(start), ...rest.slice(0, start)];
+  }
+
+  #forward(question: ChainQuestion): MaybePromise<ChainReply> {
+    const responsible = this.parts.forwarders.filter(
+      ({ options: { from, except } }) => isWithinAny(question.name, [from]) && !isWithinAny(question.name, except),
+    );
+    if (responsible.length === 0) return this.#nobody(question);
+    const ask = (): Promise<Outcome> => askInTurn(responsible, question);
+    const { cache } = this.parts;
+    return (cache === undefined ? withoutCache(ask) : cache.get(question, ask)).then((outcome): ChainReply => {
+      if (outcome.answer === undefined) return notAnswered(outcome.reason);
+      return { by: outcome.cached ? 'cache' : 'forward', kind: 'message', cached: outcome };
+    });
+  }
+
+  /** No plugin is left to ask. */
+  #nobody(question: ChainQuestion): ChainReply {
+    if (this.parts.block.whoami) return whoami.reply(question);
+    if (this.parts.forwarders.length > 0)
+      return failure('', extended.noAuthority, 'no plugin of the Corefile answers for this name');
+    // NXDOMAIN is what both resolvers take as final at once: musl does not look at REFUSED and waits for its 5 s to end,
+    // and tries again at SERVFAIL; glibc reports both as "temporary failure".
+    const explanation = {
+      code: extended.noAuthority,
+      text: 'this cluster has no DNS upstream for names outside of it',
+    };
+    return records('', emptyReply(rcode.noSuchName, explanation));
+  }
+}
+
+const withoutCache = async (ask: () => Promise<Outcome>) => {
+  const outcome = await ask();
+  return outcome.answer === undefined
+    ? outcome
+    : { ...outcome, stale: false, cached: false, ttl: (original: number) => original };
+};
+
+/** `next` goes on with the following `forward` after some codes. */
+async function askInTurn(forwarders: readonly Forwarder[], question: ChainQuestion): Promise<Outcome> {
+  let outcome: Outcome = { answer: undefined, reason: 'no-upstream' };
+  for (const forwarder of forwarders) {
+    outcome = await forwarder.ask(question, question.transport);
+    const { next, nextOnNoData } = forwarder.options;
+    const noData = outcome.answer?.rcode === rcode.noError && outcome.answer.answers === 0;
+    const goesOn = outcome.answer !== undefined && (next.includes(outcome.answer.rcode) || (nextOnNoData && noData));
+    if (!goesOn) return outcome;
+  }
+  return outcome;
+}
+
+function notAnswered(reason: Extract<Outcome, { answer: undefined }>['reason']): ChainReply {
+  switch (reason) {
+    case 'too-many':
+      return failure(
+        'forward',
+        extended.other,
+        'too many questions are on their way to the DNS upstream (max_concurrent)',
+      );
+    case 'no-upstream':
+      return failure('forward', extended.noReachable, 'the file of DNS upstreams names none');
+    case 'loop':
+      return failure('forward', extended.noReachable, "every DNS upstream leads back to this cluster's own DNS");
+    case 'no-answer':
+      return failure('forward', extended.noReachable, 'no DNS upstream answered');
+  }
+}

@@ -1,0 +1,149 @@
+// Follows the Corefile in the ConfigMap kube-system/coredns: a good one is put in force, a bad one is reported.
+import type { Client } from '../k8s/client.ts';
+import type { Recorder } from '../k8s/events.ts';
+import { configMaps } from '../k8s/resources.ts';
+import type { ConfigMap } from '../k8s/types.generated.ts';
+import type { Log } from '../log/log.ts';
+import { type ConfigFiles, configFileKey } from './chain/hosts.ts';
+import type { ServerConfig } from './corefile/config.ts';
+import { type CorefileReading, readCorefile } from './corefile/corefile.ts';
+import type { Problem } from './corefile/tokens.ts';
+
+/** Where the Corefile is. */
+export const corefileKey = { namespace: 'kube-system', name: 'coredns' } as const;
+const dataKey = 'Corefile';
+
+/** A configuration that is to be put in force, with the text that it was read from. */
+export interface ReadConfig {
+  readonly config: ServerConfig;
+  readonly files: ConfigFiles;
+  readonly text: string;
+}
+
+export interface FollowOptions {
+  readonly client: Client;
+  readonly recorder: Recorder;
+  readonly log: Log;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The Corefile where there is no ConfigMap. */
+  readonly otherwise: string;
+  /** Puts a configuration in force. */
+  apply(config: ReadConfig): Promise<void>;
+  /** Told of each Corefile that is refused. */
+  onRefused(): void;
+}
+
+export interface ConfigFollower {
+  /** Resolves when the first configuration is in force. */
+  readonly first: Promise<void>;
+  stop(): void;
+}
+
+/** How long the first configuration may take before the server begins with the default one, in ms. */
+const firstPatienceMs = 2000;
+
+/** Starts to follow. Changes are put in force one after the other; a Corefile that cannot be followed changes nothing. */
+export function followConfigMap(options: FollowOptions): ConfigFollower {
+  const { client, otherwise } = options;
+  const { namespace, name } = corefileKey;
+  const cache = client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` });
+  let last: Promise<void> = Promise.resolve();
+  let current: string | undefined;
+  const take = (object: ConfigMap | undefined): void => {
+    last = last.then(async () => {
+      const before = current;
+      current = await takeConfig(options, object, before);
+    });
+  };
+  let end = (): void => {};
+  const first = new Promise<void>((resolve) => {
+    let begun = false;
+    const begin = (): void => {
+      if (begun) return;
+      begun = true;
+      clearTimeout(timer);
+      const object = cache.get({ namespace, name });
+      if (object === undefined) take(undefined);
+      end = cache.subscribe((change) => take(change.type === 'deleted' ? undefined : change.object));
+      void last.then(async () => {
+        // A Corefile that was refused at the very start: nothing is in force yet.
+        if (current === undefined) current = await applyText(options, otherwise, undefined);
+        resolve();
+      });
+    };
+    const timer = setTimeout(begin, firstPatienceMs);
+    void cache.synced.then(begin);
+  });
+  return {
+    first,
+    stop() {
+      end();
+      cache.stop();
+    },
+  };
+}
+
+/** Puts what the ConfigMap says in force; the text that is then in force, undefined while none is. */
+async function takeConfig(
+  options: FollowOptions,
+  object: ConfigMap | undefined,
+  before: string | undefined,
+): Promise<string | undefined> {
+  const text = object?.data?.[dataKey];
+  if (object === undefined || text === undefined) return applyText(options, options.otherwise, object);
+  const signature = JSON.stringify(object.data);
+  if (signature === before) return before;
+  const reading = await readCorefile(text, sourceOf(options, object));
+  report(options, object, reading);
+  if (reading.config === undefined) {
+    options.onRefused();
+    return before;
+  }
+  await options.apply({ config: reading.config, files: filesOf(object), text });
+  if (before !== undefined) options.recorder.event(object, 'Normal', 'CorefileLoaded', 'The Corefile is in force.');
+  return signature;
+}
+
+async function applyText(options: FollowOptions, text: string, object: ConfigMap | undefined): Promise<string> {
+  const reading = await readCorefile(text, sourceOf(options, object));
+  if (reading.config === undefined)
+    throw new Error(`the default Corefile: ${reading.problems.map(problemText).join('; ')}`);
+  await options.apply({ config: reading.config, files: filesOf(object), text });
+  return text;
+}
+
+/** `Corefile:12: the plugin etcd is not supported`. */
+export const problemText = ({ line, text }: Problem): string => `${dataKey}:${line}: ${text}`;
+
+/** How the Corefile of a ConfigMap is read: files beside it are other keys of the ConfigMap. */
+export function sourceOf(
+  { environment }: { environment: Readonly<Record<string, string | undefined>> },
+  object: ConfigMap | undefined,
+) {
+  return {
+    environment,
+    readFile(path: string): string {
+      const key = configFileKey(path);
+      const text = key === undefined ? undefined : object?.data?.[key];
+      if (text === undefined) throw new Error('it is no key of the ConfigMap');
+      return text;
+    },
+  };
+}
+
+const filesOf = (object: ConfigMap | undefined): ConfigFiles => ({ get: (name) => object?.data?.[name] });
+
+function report({ recorder, log }: FollowOptions, object: ConfigMap, reading: CorefileReading): void {
+  const warnings = reading.warnings.map(problemText);
+  for (const warning of warnings) log.warn({ configMap: 'kube-system/coredns' }, warning);
+  if (warnings.length > 0) recorder.event(object, 'Normal', 'CorefileWithoutEffect', warnings.join('; '));
+  if (reading.config !== undefined) return;
+  const problems = reading.problems.map(problemText);
+  for (const problem of problems) log.error({ configMap: 'kube-system/coredns' }, problem);
+  recorder.event(
+    object,
+    'Warning',
+    'CorefileRefused',
+    `${problems.join('; ')}. The last good configuration stays in force.`,
+  );
+}

@@ -1,0 +1,189 @@
+// What answers: the Corefile in force with its plugins, the hot path before it, metrics and the query log beside it.
+import { createHash } from 'node:crypto';
+import type { Client } from '../k8s/client.ts';
+import { createRecorder } from '../k8s/events.ts';
+import { namespaces } from '../k8s/resources.ts';
+import type { Log } from '../log/log.ts';
+import { Plan, serverLabel, zoneLabel } from './chain/plan.ts';
+import { type ConfigFollower, followConfigMap, type ReadConfig } from './config-map.ts';
+import { type Content, type ContentOptions, followObjects } from './content.ts';
+import { defaultPort, type KubernetesOptions, type ServerBlock } from './corefile/config.ts';
+import { readResolvConf } from './forward/resolv-conf.ts';
+import { HotPath } from './hot-path.ts';
+import type { Answerer } from './listeners.ts';
+import { DnsMetrics } from './metrics/metrics.ts';
+import { QueryLog } from './query-log.ts';
+import type { ZoneView } from './resolve.ts';
+import { Responder } from './responder.ts';
+
+export interface EngineOptions {
+  readonly client: Client;
+  /** The Corefile where the cluster has none. */
+  readonly corefile: string;
+  /** The host that Events name as their source. */
+  readonly host?: string;
+  readonly log: Log;
+  /** Called when a configuration has been put in force. */
+  onConfig?(blocks: readonly ServerBlock[]): void;
+}
+
+/** Answers from memory: no view and so no hot path while none is in force. */
+const off: HotPath['answer'] = () => 0;
+
+export class Engine {
+  readonly metrics = new DnsMetrics();
+  readonly queryLog = new QueryLog();
+  readonly plan: Plan;
+  readonly #options: EngineOptions;
+  readonly #follower: ConfigFollower;
+  #mark: string | undefined;
+  #hot: { readonly view: ZoneView; readonly path: HotPath } | undefined;
+
+  constructor(options: EngineOptions) {
+    const { client, log } = options;
+    this.#options = options;
+    this.plan = new Plan({
+      contentFor: (kubernetes) => this.#follow(kubernetes),
+      resolvConf: (path) => readResolvConf(path),
+      cacheFamilies: this.metrics.cache,
+      forwardMetrics: this.metrics.forward,
+      clusterMark: () => this.#mark,
+      log,
+    });
+    void this.#findMark();
+    this.#follower = followConfigMap({
+      client,
+      recorder: createRecorder(client, 'weft-dns', options.host),
+      log,
+      environment: process.env,
+      otherwise: options.corefile,
+      apply: (read) => this.#apply(read),
+      onRefused: () => {
+        this.metrics.reloadFailures.value++;
+      },
+    });
+  }
+
+  /** Resolves when the first configuration is in force. */
+  get configured(): Promise<void> {
+    return this.#follower.first;
+  }
+
+  /** What answers on one port of the Corefile. */
+  answerer(port: number): Answerer {
+    const engine = this;
+    const { metrics, queryLog, plan } = this;
+    const { log } = this.#options;
+    const responder = new Responder({
+      plan,
+      port,
+      metrics,
+      queryLog,
+      print: (line) => log.info({ part: 'log' }, line),
+      onFailure: (error, name) =>
+        log.error(
+          { name, error: error instanceof Error ? error.stack : String(error) },
+          'a question could not be answered',
+        ),
+    });
+    const server = serverLabel(port);
+    return {
+      responder,
+      get hot() {
+        return (port === defaultPort ? engine.#hot?.path : undefined) ?? noHotPath;
+      },
+      onHotAnswer: (counted) => metrics.answeredHot(server, engine.#hotZone, counted),
+    };
+  }
+
+  /** The page for Prometheus. */
+  metricsPage(): string {
+    this.metrics.hostsEntries.value = this.plan.hostsEntries;
+    this.metrics.names.value = this.#hot?.view.table.size ?? 0;
+    return this.metrics.registry.page();
+  }
+
+  close(): void {
+    this.#follower.stop();
+    this.plan.close();
+  }
+
+  #hotZone = '.';
+
+  async #apply({ config, files, text }: ReadConfig): Promise<void> {
+    await this.plan.apply(config, files);
+    const { direct } = this.plan;
+    if (direct !== undefined && this.#hot?.view !== direct) this.#hot = { view: direct, path: this.#hotPath(direct) };
+    if (direct !== undefined) this.#hotZone = zoneLabel(this.plan.blockFor(direct.zone, defaultPort)?.zone ?? '');
+    this.metrics.inForce(config.blocks.flatMap(pluginsOf), createHash('sha512').update(text).digest('hex'));
+    this.#options.onConfig?.(config.blocks);
+  }
+
+  #hotPath(view: ZoneView): HotPath {
+    return new HotPath({
+      view,
+      recursionAvailable: () => this.plan.directForwards,
+      isOn: () => this.plan.direct === view && this.plan.synced && !this.queryLog.active,
+    });
+  }
+
+  #follow(options: KubernetesOptions): Content {
+    const content = followObjects(this.#options.client, contentOptions(options));
+    const { zone } = content.view;
+    void content.synced.then(() =>
+      this.#options.log.info({ zone, names: content.view.table.size }, 'all Services are known'),
+    );
+    return content;
+  }
+
+  /** The mark of probes for loops: what every server of this cluster knows, and no other cluster's. */
+  async #findMark(): Promise<void> {
+    try {
+      const { metadata } = await this.#options.client.get(namespaces, { name: 'kube-system' });
+      this.#mark = createHash('sha256').update(metadata.uid).digest('hex').slice(0, 16);
+    } catch {
+      // The API is away, or the namespace is not there: loops are looked for later.
+      setTimeout(() => void this.#findMark(), 5000).unref();
+    }
+  }
+}
+
+const noHotPath: Pick<HotPath, 'answer' | 'last'> = { answer: off, last: { qtype: 0, rcode: 0 } };
+
+const contentOptions = (options: KubernetesOptions): ContentOptions => ({
+  zone: options.zones[0] ?? '',
+  ttl: options.ttl,
+  pods: options.pods,
+  endpoints: options.endpoints,
+  endpointPodNames: options.endpointPodNames,
+  ignoreEmptyServices: options.ignoreEmptyServices,
+  ...(options.namespaces !== undefined && { namespaces: options.namespaces }),
+  ...(options.namespaceLabels !== undefined && { namespaceLabels: options.namespaceLabels }),
+  ...(options.labels !== undefined && { labels: options.labels }),
+});
+
+/** The plugins of a block, as the metric of those that are enabled names them. */
+function pluginsOf(block: ServerBlock): { server: string; zone: string; name: string }[] {
+  const names = [
+    ...Object.entries({
+      kubernetes: block.kubernetes,
+      cache: block.cache,
+      hosts: block.hosts,
+      health: block.health,
+      ready: block.ready,
+      prometheus: block.prometheus,
+      loop: block.loop || undefined,
+      loadbalance: block.loadbalance || undefined,
+      autopath: block.autopath || undefined,
+      errors: block.errors || undefined,
+      any: block.any || undefined,
+      whoami: block.whoami || undefined,
+      forward: block.forwards[0],
+      rewrite: block.rewrites[0],
+      log: block.logs[0],
+    }),
+  ].flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  return block.zones.flatMap((zone) =>
+    names.map((name) => ({ server: serverLabel(block.port), zone: zoneLabel(zone), name })),
+  );
+}
