@@ -132,6 +132,20 @@ test('the bridge, its address, its ports or forwarding taken away by hand are ba
   for (const id of ['bridge-a', 'bridge-b']) await lab.delete(node, id);
 });
 
+test('the bridge is as small as its smallest pod, and no longer than that pod lives', async () => {
+  const small = lab.addPod();
+  const bridgeIs = (mtu: number): boolean =>
+    new RegExp(`weft0: .* mtu ${mtu} `).test(runIn(node.netns, 'ip', 'link', 'show', 'weft0'));
+  runIn(node.netns, 'ip', 'link', 'add', 'tunnel', 'mtu', '1400', 'type', 'veth', 'peer', 'name', 'far-end');
+  runIn(node.netns, 'ip', 'address', 'add', '192.0.2.1/24', 'dev', 'tunnel');
+  runIn(node.netns, 'ip', 'link', 'set', 'tunnel', 'up');
+  await within2s('the bridge follows the smallest way to other nodes', () => bridgeIs(1400));
+  await lab.add(node, 'small', small.path);
+  runIn(node.netns, 'ip', 'link', 'delete', 'tunnel');
+  await lab.delete(node, 'small', small.path);
+  await within2s('the bridge grows with the last small pod gone', () => bridgeIs(1500));
+});
+
 test('when the store of leases is damaged, running pods keep their addresses for themselves', async () => {
   const pods = [lab.addPod(), lab.addPod(), lab.addPod()];
   const [a, b, c] = pods;
