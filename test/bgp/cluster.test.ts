@@ -67,6 +67,7 @@ function startRouter(folder: string): { readonly netns: string } & Disposable {
   return {
     netns,
     [Symbol.dispose]() {
+      if (bird.killed) return;
       bird.kill('SIGKILL');
       deleteNamedNetns(netns);
     },
@@ -91,18 +92,9 @@ test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: bir
 
   await t.test('a router is added by one command, learns the ranges, and reaches the pods', async () => {
     using router = startRouter(folder);
-    await succeed(
-      'bgp',
-      'peer',
-      'add',
-      'tor',
-      '--address',
-      '172.18.0.200',
-      '--as',
-      '64600',
-      '--accept',
-      '203.0.113.0/24',
-    );
+    const add = () =>
+      succeed('bgp', 'peer', 'add', 'tor', '--address', '172.18.0.200', '--as', '64600', '--accept', '203.0.113.0/24');
+    await add();
     const routes = (): string => runIn(router.netns, 'ip', 'route');
     await eventually('the router has both ranges', 15_000, () =>
       ['10.244.0.0/24 via 172.18.0.2', '10.244.1.0/24 via 172.18.0.3'].every((route) => routes().includes(route)),
@@ -120,8 +112,19 @@ test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: bir
     for (const address of pods.split(' '))
       await eventually(`the pod ${address} answers`, 5000, () => reaches(router.netns, address));
     assert.ok((await sessions()).includes('worker peer:tor Established 1 1'));
+    const events = (): Promise<string> => kubectl('get', 'events', '-A');
+    await eventually('the sessions are told', 5000, async () =>
+      /BgpSessionEstablished .*peer:tor/.test(await events()),
+    );
     await succeed('bgp', 'peer', 'remove', 'tor');
     await eventually('the router has lost them', 5000, () => !routes().includes('10.244.'));
+
+    assert.doesNotMatch(await events(), /BgpSessionLost .*peer:tor/);
+    await add();
+    await eventually('the router has both again', 15_000, () => routes().includes('10.244.1.0/24'));
+    router[Symbol.dispose]();
+    await eventually('the loss is told', 5000, async () => /BgpSessionLost .*peer:tor/.test(await events()));
+    await succeed('bgp', 'peer', 'remove', 'tor');
   });
 
   await t.test('settings with a mistake are told as an Event, and the sessions go on', async () => {

@@ -42,6 +42,7 @@ test('a mesh session, whole', () => {
     `protocol bgp 'node:weft-worker' {
   local 172.18.0.2 as 64512;
   neighbor 172.18.0.3 as 64512;
+  debug { states };
   hold time 9;
   keepalive time 3;
   connect delay time 1;

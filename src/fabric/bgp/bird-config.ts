@@ -95,6 +95,8 @@ function sessionProtocol(plan: BgpPlan, session: BgpSession): string[] {
     `  local ${session.local} as ${plan.asNumber};`,
     `  neighbor ${session.neighbor} as ${session.neighborAs};`,
     ...(session.multihop === undefined ? [] : [`  multihop ${session.multihop};`]),
+    // Told on the control connection alone: the log file leaves out this class.
+    '  debug { states };',
     `  hold time ${plan.holdTime};`,
     `  keepalive time ${Math.max(1, Math.floor(plan.holdTime / 3))};`,
     '  connect delay time 1;',

@@ -9,6 +9,8 @@ import { inNetns } from '../../linux/netns.ts';
 import { deleteRoutesOf } from '../../linux/routes.ts';
 import type { Log } from '../../log/log.ts';
 import { BirdControl, BirdError, birdPatienceMs } from './control.ts';
+import { parseSessionChange, type SessionChange } from './session-changes.ts';
+import { parseSessions } from './sessions.ts';
 
 export interface BirdOptions {
   /** Where configuration, control socket and log are; a short path, for it holds a Unix socket. */
@@ -18,6 +20,10 @@ export interface BirdOptions {
   readonly log: Log;
   /** How often to look whether BIRD answers, and how long it may take; in ms. */
   readonly watch?: { readonly everyMs: number; readonly patienceMs: number };
+  /** Called with each change of a session that BIRD tells. */
+  readonly onSessionChange?: (change: SessionChange) => void;
+  /** Called with the sessions that are established when an agent takes BIRD over. */
+  readonly onTakenOver?: (established: readonly string[]) => void;
 }
 
 /** A process that ends is noticed at once; this is for one that hangs. */
@@ -27,6 +33,8 @@ const defaultWatch = { everyMs: 15_000, patienceMs: birdPatienceMs };
 const backOff = { firstMs: 20, mostMs: 10_000, calmMs: 10_000 };
 const startPatienceMs = 5_000;
 const startPauseMs = 10;
+/** What BIRD keeps of what it tells unasked, in octets. */
+const toldBuffer = 65_536;
 
 /** RTPROT_BIRD of linux/rtnetlink.h: who made a route. */
 const birdProtocol = 12;
@@ -132,6 +140,11 @@ export class Bird {
     const connected = control;
     this.#control = connected;
     this.#startedAt = performance.now();
+    connected.onTold = (line) => {
+      const change = parseSessionChange(line);
+      if (change !== undefined) this.#options.onSessionChange?.(change);
+    };
+    this.#listen(connected).catch(() => {});
     // No answer ends the connection.
     const look = setInterval(() => connected.command('show status').catch(() => {}), this.#watch.everyMs).unref();
     void connected.closed.then(() => {
@@ -140,6 +153,12 @@ export class Bird {
       if (!this.#released) void this.#startAgain();
     });
     return connected;
+  }
+
+  async #listen(control: BirdControl): Promise<void> {
+    await control.command(`echo { trace } ${toldBuffer}`);
+    const sessions = parseSessions(await control.command('show protocols all'));
+    this.#options.onTakenOver?.(sessions.filter(({ state }) => state === 'Established').map(({ name }) => name));
   }
 
   /** The process that an earlier agent has started, with the present configuration. */

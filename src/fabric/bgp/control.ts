@@ -30,6 +30,8 @@ export class BirdControl {
   readonly #socket: Socket;
   readonly #waiting: Waiting[] = [];
   readonly #patienceMs: number;
+  /** Called with each line that BIRD tells unasked (after the command `echo`). */
+  onTold: (line: string) => void = () => {};
   #ended = false;
 
   private constructor(socket: Socket, patienceMs: number) {
@@ -88,9 +90,13 @@ export class BirdControl {
   }
 
   #read(line: string): void {
-    const [current] = this.#waiting;
     // A plus sign begins what BIRD tells unasked.
-    if (current === undefined || line.startsWith('+')) return;
+    if (line.startsWith('+')) {
+      this.onTold(line.slice(1));
+      return;
+    }
+    const [current] = this.#waiting;
+    if (current === undefined) return;
     const parsed = parseReplyLine(line, current.lines.at(-1)?.code);
     if (parsed === undefined) return;
     current.lines.push({ code: parsed.code, text: parsed.text });

@@ -11,6 +11,7 @@ import { Bird, type BirdOptions } from './bird.ts';
 import { birdConfig } from './bird-config.ts';
 import { BirdError } from './control.ts';
 import { type BgpDecision, decideBgp } from './decide.ts';
+import { changesInWords, noteChange, type SessionChange, type SessionStates } from './session-changes.ts';
 import { parseDestinations } from './sessions.ts';
 import {
   type BgpSettings,
@@ -34,6 +35,8 @@ const patienceMs = 30_000;
 /** So long a pass waits for the first sessions, and so often it looks, in ms. */
 const courtesyMs = 1_500;
 const pauseMs = 50;
+/** Sessions that change within this time are told together, in ms. */
+const tellingMs = 1_000;
 
 /** Starts BGP on a node. BIRD starts with the first input that has the node's address and range. */
 export async function startBgp(options: BgpOptions): Promise<FabricCompanion> {
@@ -62,12 +65,22 @@ class Bgp implements FabricCompanion {
   #failure = '';
   #settled = false;
   #stopped = false;
+  readonly #sessions: SessionStates = new Map();
+  readonly #changed = new Set<string>();
+  #telling: NodeJS.Timeout | undefined;
   readonly #startedAt = performance.now();
 
   constructor(options: BgpOptions) {
     this.#options = options;
     this.#runDir = options.runDir ?? birdRunDir;
-    this.#bird = new Bird({ ...options, runDir: this.#runDir });
+    this.#bird = new Bird({
+      ...options,
+      runDir: this.#runDir,
+      onSessionChange: (change) => this.#sessionChanged(change),
+      onTakenOver: (established) => {
+        for (const session of established) noteChange(this.#sessions, { session, up: true });
+      },
+    });
     this.#recorder = createRecorder(options.client, 'weft-bgp', options.nodeName);
     this.#settingsCache = options.client.cache(configMaps, only);
   }
@@ -108,6 +121,7 @@ class Bgp implements FabricCompanion {
 
   async stop({ remove }: { readonly remove: boolean }): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#telling);
     this.#settingsCache.stop();
     this.#secretCache?.stop();
     await this.#last.catch(() => {});
@@ -133,6 +147,9 @@ class Bgp implements FabricCompanion {
     });
     this.#report(decision);
     if (decision.plan === undefined) return false;
+    // One that is taken away on purpose is not lost.
+    const wanted = new Set(decision.plan.sessions.map(({ name }) => name));
+    for (const session of this.#sessions.keys()) if (!wanted.has(session)) this.#sessions.delete(session);
     await this.#bird.apply(birdConfig(decision.plan, { logFile: this.#bird.logFile }));
     return true;
   }
@@ -189,14 +206,40 @@ class Bgp implements FabricCompanion {
     if (object !== undefined) this.#recorder.event(object, 'Warning', 'InvalidPeer', text);
   }
 
+  /** Changes that come together (a node that starts, a link that breaks) are one Event. */
+  #sessionChanged(change: SessionChange): void {
+    if (this.#stopped || !noteChange(this.#sessions, change)) return;
+    this.#changed.add(change.session);
+    this.#telling ??= setTimeout(() => this.#tellSessions(), tellingMs).unref();
+  }
+
+  #tellSessions(): void {
+    this.#telling = undefined;
+    const { up, lost } = changesInWords(this.#sessions, this.#changed);
+    this.#changed.clear();
+    const { log } = this.#options;
+    if (lost !== undefined) {
+      log.warn({ sessions: lost }, 'BGP sessions are lost');
+      this.#recorder.event(this.#node(), 'Warning', 'BgpSessionLost', `no session with ${lost} any more`);
+    }
+    if (up !== undefined) {
+      log.info({ sessions: up }, 'BGP sessions are established');
+      this.#recorder.event(this.#node(), 'Normal', 'BgpSessionEstablished', `session with ${up}`);
+    }
+  }
+
+  #node(): { kind: string; apiVersion: string; name: string; uid: string } {
+    const name = this.#options.nodeName;
+    return { kind: 'Node', apiVersion: 'v1', name, uid: name };
+  }
+
   /** Told once, for it is tried again and again. */
   #tellFailure(error: BirdError): void {
-    const { log, nodeName } = this.#options;
+    const { log } = this.#options;
     if (error.message === this.#failure) return;
     this.#failure = error.message;
     log.error({ err: error }, 'BGP cannot be spoken');
-    const node = { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName };
-    this.#recorder.event(node, 'Warning', 'BirdFailed', error.message);
+    this.#recorder.event(this.#node(), 'Warning', 'BirdFailed', error.message);
   }
 
   /** Whether there is a route to each range of the nodes that are ready, or they have been waited for long enough. */
