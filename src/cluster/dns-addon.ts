@@ -1,29 +1,33 @@
-// Cluster DNS as objects: deploy/dns.yml with the cluster's own addresses, created where it is missing.
+// Cluster DNS as objects: deploy/dns/node-local.yaml with the cluster's own addresses, created where it is missing.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type Client, isNotFound } from '../k8s/client.ts';
 import type { KubeObject, Resource } from '../k8s/object.ts';
-import { deployments, serviceAccounts, services } from '../k8s/resources.ts';
+import { clusterRoleBindings, clusterRoles, daemonSets, serviceAccounts, services } from '../k8s/resources.ts';
+import type { DaemonSet, Service } from '../k8s/types.generated.ts';
+import { programsFolder } from './node-mounts.ts';
 import { projectRoot } from './programs.ts';
 
-export const dnsImage = 'weft.local/dns:1';
+export const dnsImage = 'weft.local/dns-node:1';
 
 const resources: Record<string, Resource<KubeObject>> = {
   ServiceAccount: serviceAccounts,
+  ClusterRole: clusterRoles,
+  ClusterRoleBinding: clusterRoleBindings,
   Service: services,
-  Deployment: deployments,
+  DaemonSet: daemonSets,
 };
 
 /** The objects of cluster DNS with the Service at those addresses, one of each family. */
 async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
-  const file = join(projectRoot(), 'deploy', 'dns.yml');
+  const file = join(projectRoot(), 'deploy', 'dns', 'node-local.yaml');
   const objects: KubeObject[] = [];
   for (const document of parseAllDocuments(readFileSync(file, 'utf8'))) {
     const object: unknown = document.toJS();
     if (object === null) continue;
     if (!isObject(object)) throw new Error(`${file} holds something that is no object`);
-    objects.push(object.kind === 'Service' ? withAddresses(object, addresses) : object);
+    objects.push(adapted(object, addresses));
   }
   return objects;
 }
@@ -32,7 +36,8 @@ async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
 export async function ensureDns(client: Client, addresses: readonly string[]): Promise<void> {
   for (const object of await dnsObjects(addresses)) {
     const resource = resources[object.kind];
-    if (resource === undefined) throw new Error(`deploy/dns.yml: the kind ${object.kind} is not known here`);
+    if (resource === undefined)
+      throw new Error(`deploy/dns/node-local.yaml: the kind ${object.kind} is not known here`);
     const { name = '', namespace } = object.metadata;
     try {
       await client.get(resource, { name, namespace });
@@ -43,12 +48,38 @@ export async function ensureDns(client: Client, addresses: readonly string[]): P
   }
 }
 
-function withAddresses(service: KubeObject, clusterIPs: readonly string[]): KubeObject {
-  const spec = 'spec' in service && typeof service.spec === 'object' ? service.spec : {};
+/** As this cluster needs it: with its addresses, and with the Node.js of its machine. */
+function adapted(object: KubeObject, addresses: readonly string[]): KubeObject {
+  if (isService(object)) return withAddresses(object, addresses);
+  return isDaemonSet(object) ? withPrograms(object, addresses) : object;
+}
+
+const isService = (object: KubeObject): object is Service => object.kind === 'Service';
+const isDaemonSet = (object: KubeObject): object is DaemonSet => object.kind === 'DaemonSet';
+
+function withAddresses(service: Service, clusterIPs: readonly string[]): Service {
+  const [clusterIP = ''] = clusterIPs;
   return {
     ...service,
-    spec: { ...spec, clusterIP: clusterIPs[0], clusterIPs, ipFamilyPolicy: 'PreferDualStack' },
-  } as KubeObject;
+    spec: { ...service.spec, clusterIP, clusterIPs: [...clusterIPs], ipFamilyPolicy: 'PreferDualStack' },
+  };
+}
+
+function withPrograms(set: DaemonSet, addresses: readonly string[]): DaemonSet {
+  const copy = structuredClone(set);
+  const pod = copy.spec?.template.spec;
+  for (const container of pod?.containers ?? []) {
+    container.image = dnsImage;
+    for (const variable of container.env ?? [])
+      if (variable.name === 'WEFT_DNS_ADDRESSES') variable.value = addresses.join(',');
+    container.volumeMounts = [
+      ...(container.volumeMounts ?? []),
+      { name: 'node', mountPath: '/usr/bin/node', readOnly: true },
+    ];
+  }
+  const path = join(programsFolder, basename(process.execPath));
+  if (pod !== undefined) pod.volumes = [...(pod.volumes ?? []), { name: 'node', hostPath: { path, type: 'File' } }];
+  return copy;
 }
 
 function isObject(value: unknown): value is KubeObject {

@@ -27,6 +27,9 @@ export type MountStep =
   | { readonly type: 'sysfs' }
   | ({ readonly type: 'file'; readonly at: string } & Omit<NodeFile, 'path'>);
 
+/** Where nodes have the folder of the Node.js that the cluster runs on. */
+export const programsFolder = '/run/weft-programs';
+
 /** The folders in which a node has something of its own; the host's are never written to. */
 const overlaid = ['/etc', '/opt', '/var/lib', '/var/log'];
 
@@ -40,11 +43,14 @@ export function planMounts(layout: ClusterLayout, node: NodeLayout): MountStep[]
     // The overlay of /var/lib would hide that the state folder is there to be written.
     { type: 'bind', from: layout.state, at: layout.state },
     { type: 'bind', from: node.containerdRun, at: '/run/containerd' },
+    // For pods of the node that are Weft's own: one Node.js for all processes of the machine, in memory too.
+    { type: 'bind', from: dirname(process.execPath), at: programsFolder },
     kept('containerd', '/var/lib/containerd'),
     kept('kubelet', '/var/lib/kubelet'),
     kept('pods', '/var/log/pods'),
     kept('containers', '/var/log/containers'),
     kept('cni', '/var/lib/cni'),
+    kept('dns', '/var/lib/weft-dns'),
     kept('net.d', '/etc/cni/net.d'),
     { type: 'tmpfs', at: '/opt/cni/bin' },
     { type: 'sysfs' },

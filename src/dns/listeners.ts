@@ -25,6 +25,26 @@ const largestConnections = 1000;
 /** So many answers of one connection may be on their way; its next queries are read later. */
 const largestPipeline = 64;
 
+/** Listens at several addresses, all on the same port; where one of them cannot be, none is listened at. */
+export async function listenOnAll(
+  answerer: Answerer,
+  [first, ...others]: readonly [string, ...string[]],
+  port: number,
+): Promise<Listeners> {
+  const main = await listen(answerer, first, port);
+  const made = await Promise.allSettled(others.map((address) => listen(answerer, address, main.port)));
+  const all = [main, ...made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))];
+  const close = async (): Promise<void> => {
+    await Promise.all(all.map((one) => one.close()));
+  };
+  const failed = made.find((one) => one.status === 'rejected');
+  if (failed !== undefined) {
+    await close();
+    throw failed.reason;
+  }
+  return { port: main.port, close };
+}
+
 /** Listens on UDP and TCP; rejects with the system's error when the port is taken. */
 export async function listen(answerer: Answerer, address: string, port: number): Promise<Listeners> {
   const tcp = await listenTcp(answerer, address, port);

@@ -24,7 +24,7 @@ async function start(more: Partial<DnsOptions> = {}) {
   const dns = await startDns({
     client,
     zone: 'cluster.local',
-    address: '127.0.0.1',
+    addresses: ['127.0.0.1'],
     upstreams: [],
     log,
     metricsPort: 0,

@@ -5,14 +5,19 @@ import type { Log } from '../log/log.ts';
 import { defaultPort } from './corefile/config.ts';
 import { defaultCorefile } from './corefile/default.ts';
 import { Engine } from './engine.ts';
-import { type Listeners, listen } from './listeners.ts';
+import { type Listeners, listenOnAll } from './listeners.ts';
 import { serveStatus } from './status-server.ts';
 
 export interface DnsOptions {
   readonly client: Client;
   /** The cluster domain, `cluster.local`. */
   readonly zone: string;
-  readonly address: string;
+  /** Where it answers. */
+  readonly addresses: readonly [string, ...string[]];
+  /** Where /health and /ready are; default the first of the addresses. */
+  readonly statusAddress?: string;
+  /** Where /metrics is; default the first of the addresses. */
+  readonly metricsAddress?: string;
   /** For UDP and TCP; 0 for any free one. */
   readonly port: number;
   /** For how many seconds clients may keep an answer; default 30. */
@@ -36,6 +41,8 @@ export interface Dns {
   readonly metricsPort: number;
   readonly healthPort: number;
   readonly readyPort: number;
+  /** Whether it knows all Services: from then on clients may be led to it. */
+  isReady(): boolean;
   stop(): Promise<void>;
 }
 
@@ -58,22 +65,25 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     ...(options.host !== undefined && { host: options.host }),
     onConfig: () => void ports.follow(engine.plan.ports),
   });
-  const ports = new FurtherPorts((port) => listen(engine.answerer(port), options.address, port), log);
+  const { addresses } = options;
+  const ports = new FurtherPorts((port) => listenOnAll(engine.answerer(port), addresses, port), log);
   await engine.configured;
-  const listeners = await listen(engine.answerer(defaultPort), options.address, options.port);
-  const { metricsPort = 9153, healthPort = 8080, readyPort = 8181, address } = options;
+  const listeners = await listenOnAll(engine.answerer(defaultPort), addresses, options.port);
+  const { metricsPort = 9153, healthPort = 8080, readyPort = 8181 } = options;
+  const { statusAddress: address = addresses[0], metricsAddress = addresses[0] } = options;
   const isReady = (): boolean => engine.plan.synced;
   const pages = await Promise.all([
-    serveStatus({ address, port: metricsPort, path: '/metrics', page: () => engine.metricsPage() }),
+    serveStatus({ address: metricsAddress, port: metricsPort, path: '/metrics', page: () => engine.metricsPage() }),
     serveStatus({ address, port: healthPort, path: '/health', page: () => 'OK' }),
     serveStatus({ address, port: readyPort, path: '/ready', page: () => (isReady() ? 'OK' : undefined) }),
   ]);
-  log.info({ zone, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
+  log.info({ zone, addresses, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
   return {
     port: listeners.port,
     metricsPort: portOf(pages[0]),
     healthPort: portOf(pages[1]),
     readyPort: portOf(pages[2]),
+    isReady,
     async stop() {
       engine.close();
       await Promise.all([listeners.close(), ports.close()]);

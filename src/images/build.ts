@@ -86,7 +86,7 @@ async function rootLayer(recipe: Recipe, store: ImageStore, progress: Progress):
     else {
       const root = join(folder, 'root');
       await layBusybox(root);
-      if (recipe.root.type === 'node') await layNode(root);
+      if (recipe.root.type === 'node') await layNode(root, recipe.root);
       await archive(root, tar);
     }
     const layer = await store.addFile(tar, layerType);
@@ -137,14 +137,20 @@ async function layBusybox(root: string): Promise<void> {
   await writeFile(join(root, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n');
 }
 
-/** This very Node.js with its shared libraries, at the paths where the loader looks for them, without symbols. */
-async function layNode(root: string): Promise<void> {
-  const { stdout } = await run('ldd', [process.execPath]);
-  const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, file]) => file ?? '');
-  for (const [from, to] of [[process.execPath, '/usr/bin/node'], ...libraries.map((file) => [file, file])] as [
-    string,
-    string,
-  ][]) {
+/** This very Node.js, and programs, with their shared libraries, where the loader looks for them, without symbols. */
+async function layNode(
+  root: string,
+  { programs = [], mounted }: Extract<Recipe['root'], { type: 'node' }>,
+): Promise<void> {
+  const files = new Map<string, string>([...(mounted ? [] : [['/usr/bin/node', process.execPath] as const])]);
+  for (const program of [process.execPath, ...programs]) {
+    const { stdout } = await run('ldd', [program]).catch((error: unknown) => {
+      throw new Error(`the libraries of ${program} cannot be found: ${error instanceof Error ? error.message : error}`);
+    });
+    for (const [, file = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) files.set(file, file);
+    if (program !== process.execPath) files.set(program, program);
+  }
+  for (const [to, from] of files) {
     await mkdir(join(root, dirname(to)), { recursive: true, mode: 0o755 });
     await writeFile(join(root, to), loadablePart(await readFile(from)), { mode: 0o755 });
   }
@@ -168,7 +174,9 @@ async function archive(root: string, file: string): Promise<void> {
 
 async function rootFingerprint(recipe: Recipe): Promise<string> {
   const inputs =
-    recipe.root.type === 'debian' ? [] : [staticBusybox, ...(recipe.root.type === 'node' ? [process.execPath] : [])];
+    recipe.root.type === 'debian'
+      ? []
+      : [staticBusybox, ...(recipe.root.type === 'node' ? [process.execPath, ...(recipe.root.programs ?? [])] : [])];
   const sizes = await Promise.all(inputs.map(async (file) => (await stat(file).catch(() => undefined))?.size));
   // Without symbols: so that a layer of an earlier Weft, which had them, is not taken for it.
   const form = recipe.root.type === 'node' ? ['loadable'] : [];

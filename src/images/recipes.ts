@@ -26,8 +26,11 @@ export interface Recipe {
   readonly files?: readonly RecipeFile[];
   readonly root: /** busybox alone, with a link for each of its commands. */
     | { readonly type: 'busybox' }
-    /** Node.js with the libraries it needs, and busybox for looking around. */
-    | { readonly type: 'node' }
+    /**
+     * Node.js with the libraries that it and these programs of the machine need, and busybox for looking around.
+     * `mounted`: without the program of Node.js itself, which a volume brings to /usr/bin/node.
+     */
+    | { readonly type: 'node'; readonly programs?: readonly string[]; readonly mounted?: boolean }
     /**
      * Debian packages with all that they depend on. `configured` runs their maintainer scripts on top of Debian's
      * essential packages; without it they are only unpacked, which is four times as fast and enough for plain tools.
@@ -42,6 +45,18 @@ export interface Recipe {
 }
 
 const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const dns: Pick<Recipe, 'files' | 'config'> = {
+  files: [
+    { path: '/usr/lib/weft/dns.mjs', from: 'dist/dns.mjs' },
+    {
+      path: '/weft-dns',
+      mode: 0o755,
+      text: '#!/bin/sh\nexec /usr/bin/node --disable-warning=ExperimentalWarning --max-semi-space-size=2 --v8-pool-size=1 /usr/lib/weft/dns.mjs "$@"\n',
+    },
+  ],
+  config: { Entrypoint: ['/weft-dns'], Env: [path], ExposedPorts: { '53/udp': {}, '53/tcp': {} } },
+};
 
 export const recipes: readonly Recipe[] = [
   {
@@ -63,16 +78,14 @@ export const recipes: readonly Recipe[] = [
   {
     name: 'weft.local/dns:1',
     summary: 'cluster DNS',
-    root: { type: 'node' },
-    files: [
-      { path: '/usr/lib/weft/dns.mjs', from: 'dist/dns.mjs' },
-      {
-        path: '/weft-dns',
-        mode: 0o755,
-        text: '#!/bin/sh\nexec /usr/bin/node --disable-warning=ExperimentalWarning --max-semi-space-size=2 --max-old-space-size=128 /usr/lib/weft/dns.mjs "$@"\n',
-      },
-    ],
-    config: { Entrypoint: ['/weft-dns'], Env: [path], ExposedPorts: { '53/udp': {}, '53/tcp': {} } },
+    root: { type: 'node', programs: ['/usr/sbin/nft'] },
+    ...dns,
+  },
+  {
+    name: 'weft.local/dns-node:1',
+    summary: 'cluster DNS for the nodes of a cluster on this machine, which share its Node.js',
+    root: { type: 'node', programs: ['/usr/sbin/nft'], mounted: true },
+    ...dns,
   },
   {
     name: 'weft.local/tools:1',

@@ -197,6 +197,11 @@ export function createBridge(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'bridge', []);
 }
 
+/** Makes a link that leads nowhere, for addresses. Throws NetlinkError (EOPNOTSUPP) where the kernel has no such links. */
+export function createDummy(nl: Netlink, link: NewLink): void {
+  addLink(nl, link, 'dummy', []);
+}
+
 /** Makes an intermediate functional block: what is redirected to it passes its queue and goes on where it came from. */
 export function createIfb(nl: Netlink, link: NewLink): void {
   addLink(nl, link, 'ifb', []);

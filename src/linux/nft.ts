@@ -25,13 +25,19 @@ export type Expr =
   | { readonly kind: 'random'; readonly modulus: number; readonly offset?: number }
   /** 32 bits of a hash; other bits with another seed. */
   | { readonly kind: 'hash'; readonly of: Expr; readonly seed: number }
+  /** Of the socket that the packet is for: whether it is bound to no address. No value where there is no such socket. */
+  | { readonly kind: 'socket'; readonly key: 'wildcard' }
+  | { readonly kind: 'tcp-flags' }
   | { readonly kind: 'fib'; readonly address: 'saddr' | 'daddr'; readonly result: 'type' }
   | { readonly kind: 'concat'; readonly parts: readonly Expr[] }
   | { readonly kind: 'lookup'; readonly key: Expr; readonly map: string }
   | { readonly kind: 'address'; readonly value: Ip | Cidr }
   | { readonly kind: 'number'; readonly value: number }
   | { readonly kind: 'range'; readonly from: number; readonly to: number }
-  | { readonly kind: 'word'; readonly value: L4Protocol | 'new' | 'established' | 'related' | 'local' | 'dnat' }
+  | {
+      readonly kind: 'word';
+      readonly value: L4Protocol | 'new' | 'established' | 'related' | 'local' | 'dnat' | 'syn' | 'ack';
+    }
   | { readonly kind: 'text'; readonly value: string }
   | { readonly kind: 'anyOf'; readonly values: readonly Expr[] }
   | { readonly kind: 'set'; readonly name: string };
@@ -48,6 +54,8 @@ export type Statement =
   | { readonly do: 'vmap'; readonly key: Expr; readonly map: string }
   | { readonly do: 'dnat'; readonly family: 'ip' | 'ip6'; readonly to: Expr }
   | { readonly do: 'masquerade' }
+  /** The packet belongs to no connection: it is not tracked, and so not translated. Before priority -200 only. */
+  | { readonly do: 'notrack' }
   | { readonly do: 'mark'; readonly value: Expr }
   /** Into which class of the outgoing interface's queue the packet goes: 1:MINOR. */
   | { readonly do: 'class'; readonly minor: number }
@@ -56,7 +64,8 @@ export type Statement =
       readonly map: string;
       readonly key: Expr;
       readonly timeoutSeconds: number;
-      readonly value: Expr;
+      /** Of a map. */
+      readonly value?: Expr;
     }
   | { readonly do: 'reject'; readonly with: 'tcp reset' | 'icmp port-unreachable' | 'icmpv6 port-unreachable' };
 
@@ -88,6 +97,8 @@ export interface SetDefinition {
   readonly interval?: boolean;
   /** Filled by rules as packets come, up to this number of elements, each with a timeout. */
   readonly dynamicSize?: number;
+  /** Elements that are added may have a lifetime of their own. */
+  readonly timeout?: boolean;
 }
 
 declare const elementText: unique symbol;
@@ -188,6 +199,10 @@ function renderExpr(expr: Expr): string {
       return `numgen random mod ${whole(expr.modulus)}${expr.offset ? ` offset ${whole(expr.offset)}` : ''}`;
     case 'hash':
       return `jhash ${renderExpr(expr.of)} mod 4294967295 seed ${whole(expr.seed)}`;
+    case 'socket':
+      return `socket ${expr.key}`;
+    case 'tcp-flags':
+      return 'tcp flags';
     case 'fib':
       return `fib ${expr.address} ${expr.result}`;
     case 'concat':
@@ -228,13 +243,15 @@ function renderStatement(statement: Statement): string {
       return `dnat ${statement.family} to ${renderExpr(statement.to)}`;
     case 'masquerade':
       return 'masquerade fully-random';
+    case 'notrack':
+      return 'notrack';
     case 'mark':
       return `meta mark set ${renderExpr(statement.value)}`;
     case 'class':
       // Numbers of classes are read as hexadecimal.
       return `meta priority set 1:${Number(whole(statement.minor)).toString(16)}`;
     case 'update':
-      return `update @${name(statement.map)} { ${renderExpr(statement.key)} timeout ${whole(statement.timeoutSeconds)}s : ${renderExpr(statement.value)} }`;
+      return `update @${name(statement.map)} { ${renderExpr(statement.key)} timeout ${whole(statement.timeoutSeconds)}s${statement.value === undefined ? '' : ` : ${renderExpr(statement.value)}`} }`;
     case 'reject':
       return `reject with ${statement.with}`;
   }
@@ -271,7 +288,8 @@ export function elementVerdict(to: Verdict): ElementText {
 function renderSet({ family, name: table }: TableName, set: SetDefinition): string {
   const flags = [
     ...(set.interval ? ['interval'] : []),
-    ...(set.dynamicSize === undefined ? [] : ['dynamic', 'timeout']),
+    ...(set.dynamicSize === undefined ? [] : ['dynamic']),
+    ...(set.dynamicSize === undefined && set.timeout !== true ? [] : ['timeout']),
   ];
   const parts = [...set.key, ...(set.value === undefined || set.value === 'verdict' ? [] : set.value)];
   // nft 1.0.6 cannot use a map in a later transaction when it was declared by `typeof` with a port of any protocol
@@ -319,6 +337,8 @@ export interface Change {
   /** Everything that the table held goes first. */
   readonly replace?: { readonly sets: readonly SetDefinition[] };
   readonly chains: readonly Chain[];
+  /** Sets and maps that lose all elements first. */
+  readonly flushed?: readonly string[];
   readonly removed: readonly Element[];
   readonly added: readonly Element[];
   readonly addedRuns?: readonly ElementRun[];
@@ -338,6 +358,7 @@ export function renderChange(table: TableName, change: Change): string {
   for (const chain of change.chains) lines.push(renderChain(table, chain));
   for (const chain of change.chains)
     for (const rule of chain.rules) lines.push(`add rule ${id} ${name(chain.name)} ${renderRule(rule)}`);
+  for (const set of change.flushed ?? []) lines.push(`flush set ${id} ${name(set)}`);
   lines.push(...renderElements('delete', id, change.removed), ...renderElements('add', id, change.added));
   lines.push(...renderRuns(id, change.addedRuns ?? []));
   for (const verb of ['flush', 'delete'])

@@ -129,7 +129,12 @@ async function openWriter(options: ProxyOptions, node: ProxyNode): Promise<Servi
     case 'nftables':
       return new NftablesWriter({ nft: options.nft ?? (await openNft()), node, clusterCidrs });
     case 'iptables':
-      return new IptablesWriter({ iptables: options.iptables ?? (await openIptables()), node, clusterCidrs, nodePortAddresses: 'all' });
+      return new IptablesWriter({
+        iptables: options.iptables ?? (await openIptables()),
+        node,
+        clusterCidrs,
+        nodePortAddresses: 'all',
+      });
     default:
       throw new Error(`the proxy mode ${mode} is not known; use nftables or iptables`);
   }
