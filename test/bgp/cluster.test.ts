@@ -99,18 +99,10 @@ test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: bir
     await eventually('the router has both ranges', 15_000, () =>
       ['10.244.0.0/24 via 172.18.0.2', '10.244.1.0/24 via 172.18.0.3'].every((route) => routes().includes(route)),
     );
-    const pods = await kubectl(
-      'get',
-      'pods',
-      '-n',
-      'kube-system',
-      '-l',
-      'k8s-app=kube-dns',
-      '-o',
-      'jsonpath={.items[*].status.podIP}',
-    );
-    for (const address of pods.split(' '))
-      await eventually(`the pod ${address} answers`, 5000, () => reaches(router.netns, address));
+    await kubectl('run', 'sleeper', '--image=weft.local/busybox:1', '--', 'sleep', '600');
+    await kubectl('wait', '--for=condition=Ready', 'pod/sleeper', '--timeout=30s');
+    const address = await kubectl('get', 'pod', 'sleeper', '-o', 'jsonpath={.status.podIP}');
+    await eventually(`the pod ${address} answers`, 5000, () => reaches(router.netns, address));
     assert.ok((await sessions()).includes('worker peer:tor Established 1 1'));
     const events = (): Promise<string> => kubectl('get', 'events', '-A');
     await eventually('the sessions are told', 5000, async () =>
