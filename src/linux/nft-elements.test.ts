@@ -19,6 +19,11 @@ test('an element of a dynamic map is read with how long it lives', () => {
   ]);
 });
 
+test('a class of packets is read as it is written', () => {
+  const classed = listing.replace('["10.244.1.2", "10.96.0.4",\n  "tcp", 80]', '["10.244.1.2", "a60:1"]');
+  assert.equal(readElements('affinity', classed)[0]?.key, '10.244.1.2 . a60:1');
+});
+
 test('what is not understood is left out', () => {
   assert.deepEqual(readElements('other', listing), []);
   assert.deepEqual(readElements('affinity', listing.replace('"tcp"', '"} ; flush ruleset"')), []);

@@ -7,7 +7,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 const field = (value: unknown, name: string): unknown => (isObject(value) ? value[name] : undefined);
 
-/** The elements that the text lists for a set or map whose parts are addresses, protocols and numbers. */
+/** The elements that the text lists for a set or map whose parts are addresses, protocols, numbers and classes. */
 export function readElements(set: string, text: string): Element[] {
   const listing = field(JSON.parse(text), 'nftables');
   const found = (Array.isArray(listing) ? listing : [])
@@ -32,11 +32,18 @@ function readElement(set: string, entry: unknown): Element | undefined {
   };
 }
 
+/** A class of packets: two halves of a number of 32 bits. */
+function readClass(text: string): { readonly class: number } | undefined {
+  const [, major = '', minor = ''] = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(text) ?? [];
+  return major === '' ? undefined : { class: Number.parseInt(major, 16) * 0x10000 + Number.parseInt(minor, 16) };
+}
+
 function readValue(value: unknown): ElementText | undefined {
   const concat = field(value, 'concat');
   const parts = (Array.isArray(concat) ? concat : [value]).map((part: unknown) => {
     if (typeof part === 'number' || part === 'tcp' || part === 'udp' || part === 'sctp') return part;
-    return typeof part === 'string' ? parseIp(part) : undefined;
+    if (typeof part !== 'string') return undefined;
+    return parseIp(part) ?? readClass(part);
   });
   const known = parts.filter((part) => part !== undefined);
   return known.length === parts.length ? elementKey(...known) : undefined;

@@ -35,6 +35,8 @@ export class NftTable {
   readonly #needs = new Map<string, readonly string[]>();
   readonly #users = new Map<string, number>();
   #written = false;
+  /** What dynamic sets remembered was not taken: another version of Weft may have made them otherwise. */
+  #isForgetting = false;
   #outline: string | undefined;
 
   constructor(schema: TableSchema, nft: Nft) {
@@ -138,7 +140,8 @@ export class NftTable {
    * everything. Returns how many elements were written.
    */
   async apply(): Promise<number> {
-    const change = this.#written ? this.#difference() : this.#everything(await this.#remembered());
+    const remembered = this.#written || this.#isForgetting ? [] : await this.#remembered();
+    const change = this.#written ? this.#difference() : this.#everything(remembered);
     if (change === undefined) return 0;
     const changed = [...this.#changed];
     this.#changed.clear();
@@ -149,9 +152,11 @@ export class NftTable {
       await this.#nft.commit(this.#schema, change);
     } catch (error) {
       this.#written = false;
+      this.#isForgetting = remembered.length > 0;
       throw error;
     }
     this.#written = true;
+    this.#isForgetting = false;
     for (const [slot, applied] of winners) this.#settle(slot, applied);
     if (replacing || change.chains.length > 0) this.#outline = undefined;
     const inRuns = (change.addedRuns ?? []).reduce((sum, { values }) => sum + values.length, 0);

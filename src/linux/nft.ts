@@ -16,15 +16,21 @@ export type Expr =
   | { readonly kind: 'payload'; readonly header: 'ip' | 'ip6'; readonly field: 'saddr' | 'daddr' }
   | { readonly kind: 'payload'; readonly header: 'arp'; readonly field: 'saddr ip' }
   | { readonly kind: 'payload'; readonly header: 'th' | L4Protocol; readonly field: 'sport' | 'dport' }
-  | { readonly kind: 'meta'; readonly key: 'l4proto' | 'mark' | 'iifname' | 'oifname' }
+  | { readonly kind: 'meta'; readonly key: 'l4proto' | 'mark' | 'priority' | 'iifname' | 'oifname' }
   | { readonly kind: 'ct'; readonly key: 'state' | 'status' | 'mark' }
   | {
       readonly kind: 'ct-original';
       readonly key: 'ip saddr' | 'ip daddr' | 'ip6 saddr' | 'ip6 daddr' | 'proto-src' | 'proto-dst';
     }
   | { readonly kind: 'random'; readonly modulus: number; readonly offset?: number }
-  /** 32 bits of a hash; other bits with another seed. */
-  | { readonly kind: 'hash'; readonly of: Expr; readonly seed: number }
+  /** A hash from `offset` up to `modulus` values on (32 bits of it where absent); another one with another seed. */
+  | {
+      readonly kind: 'hash';
+      readonly of: Expr;
+      readonly seed: number;
+      readonly modulus?: number;
+      readonly offset?: number;
+    }
   /** Of the socket that the packet is for: whether it is bound to no address. No value where there is no such socket. */
   | { readonly kind: 'socket'; readonly key: 'wildcard' }
   | { readonly kind: 'tcp-flags' }
@@ -33,6 +39,8 @@ export type Expr =
   | { readonly kind: 'lookup'; readonly key: Expr; readonly map: string }
   | { readonly kind: 'address'; readonly value: Ip | Cidr }
   | { readonly kind: 'number'; readonly value: number }
+  /** 32 bits as nft writes a class of packets. */
+  | { readonly kind: 'class'; readonly value: number }
   | { readonly kind: 'range'; readonly from: number; readonly to: number }
   | {
       readonly kind: 'word';
@@ -57,6 +65,8 @@ export type Statement =
   /** The packet belongs to no connection: it is not tracked, and so not translated. Before priority -200 only. */
   | { readonly do: 'notrack' }
   | { readonly do: 'mark'; readonly value: Expr }
+  /** The packet's class, which a rule can keep a number in for rules after it. */
+  | { readonly do: 'priority'; readonly value: Expr }
   /** Into which class of the outgoing interface's queue the packet goes: 1:MINOR. */
   | { readonly do: 'class'; readonly minor: number }
   | {
@@ -185,6 +195,8 @@ const whole = (value: number): string => {
   return String(value);
 };
 
+const offsetOf = ({ offset }: { readonly offset?: number }): string => (offset ? ` offset ${whole(offset)}` : '');
+
 function renderExpr(expr: Expr): string {
   switch (expr.kind) {
     case 'payload':
@@ -196,9 +208,9 @@ function renderExpr(expr: Expr): string {
     case 'ct-original':
       return `ct original ${expr.key}`;
     case 'random':
-      return `numgen random mod ${whole(expr.modulus)}${expr.offset ? ` offset ${whole(expr.offset)}` : ''}`;
+      return `numgen random mod ${whole(expr.modulus)}${offsetOf(expr)}`;
     case 'hash':
-      return `jhash ${renderExpr(expr.of)} mod 4294967295 seed ${whole(expr.seed)}`;
+      return `jhash ${renderExpr(expr.of)} mod ${whole(expr.modulus ?? 0xffffffff)} seed ${whole(expr.seed)}${offsetOf(expr)}`;
     case 'socket':
       return `socket ${expr.key}`;
     case 'tcp-flags':
@@ -213,6 +225,8 @@ function renderExpr(expr: Expr): string {
       return checked(addressPattern, 'an address', expr.value);
     case 'number':
       return whole(expr.value);
+    case 'class':
+      return classText(expr.value);
     case 'range':
       return `${whole(expr.from)}-${whole(expr.to)}`;
     case 'word':
@@ -247,6 +261,8 @@ function renderStatement(statement: Statement): string {
       return 'notrack';
     case 'mark':
       return `meta mark set ${renderExpr(statement.value)}`;
+    case 'priority':
+      return `meta priority set ${renderExpr(statement.value)}`;
     case 'class':
       // Numbers of classes are read as hexadecimal.
       return `meta priority set 1:${Number(whole(statement.minor)).toString(16)}`;
@@ -267,13 +283,18 @@ export function commentOf(text: string): string {
   return text.replace(/[^A-Za-z0-9 _./:,#()-]/g, '_').slice(0, 120);
 }
 
-/** The key of an element: its parts are addresses, ranges, protocols, numbers and interfaces. */
+/** Classes of packets are written in two halves, as hexadecimal numbers. */
+const classText = (value: number): string =>
+  `${(Number(whole(value)) >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
+
+/** The key of an element: its parts are addresses, ranges, protocols, numbers, interfaces and classes. */
 export function elementKey(
-  ...parts: readonly (Ip | Cidr | L4Protocol | number | { readonly interface: string })[]
+  ...parts: readonly (Ip | Cidr | L4Protocol | number | { readonly interface: string } | { readonly class: number })[]
 ): ElementText {
   return parts
     .map((part) => {
       if (typeof part === 'number') return whole(part);
+      if (typeof part === 'object' && 'class' in part) return classText(part.class);
       if (typeof part === 'object') return `"${checked(textPattern, 'an interface name', part.interface)}"`;
       return part === 'tcp' || part === 'udp' || part === 'sctp' ? part : checked(addressPattern, 'an address', part);
     })
@@ -318,7 +339,9 @@ function typeName(expr: Expr): string | undefined {
       if (expr.header === 'ip' || expr.header === 'arp') return 'ipv4_addr';
       return expr.header === 'ip6' ? 'ipv6_addr' : 'inet_service';
     case 'meta':
-      return { l4proto: 'inet_proto', mark: 'mark', iifname: 'ifname', oifname: 'ifname' }[expr.key];
+      return { l4proto: 'inet_proto', mark: 'mark', priority: 'classid', iifname: 'ifname', oifname: 'ifname' }[
+        expr.key
+      ];
     default:
       return undefined;
   }

@@ -35,7 +35,9 @@ export interface Frontend {
   /** What clients from outside of the cluster get, where that differs (externalTrafficPolicy: Local). */
   readonly outside?: Choice;
   readonly sourceNat: SourceNat;
-  readonly affinitySeconds?: number;
+  /** Session affinity: for how long after the last connection, and the Service's own address, over all of its ports. */
+  readonly affinity?: { readonly seconds: number; readonly clusterIp: Ip };
+  readonly by: ServicePortModel['choice'];
   /** Only these sources (loadBalancerSourceRanges); everybody where absent. */
   readonly sources?: readonly Cidr[];
 }
@@ -49,9 +51,10 @@ export function frontends(
   const nobody: Choice = { to: model.hasAnyEndpoints ? 'drop' : 'reject' };
   const cluster = choose(model.clusterEndpoints, nobody);
   const local = choose(model.localEndpoints, nobody);
-  const affinity = model.affinitySeconds === undefined ? {} : { affinitySeconds: model.affinitySeconds };
+  const { affinitySeconds: seconds, clusterIp } = model;
+  const affinity = seconds === undefined ? {} : { affinity: { seconds, clusterIp } };
   return serviceAddresses(model, node).map((at): Frontend => {
-    const common = { ...at, owner, ...affinity };
+    const common = { ...at, owner, by: model.choice, ...affinity };
     if (at.kind === 'ClusterIP') {
       const choice = model.internalTrafficPolicy === 'Local' ? local : cluster;
       return { ...common, choice, sourceNat: 'outside' };

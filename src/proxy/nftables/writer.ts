@@ -5,8 +5,8 @@ import { NftTable } from '../../linux/nft-table.ts';
 import { type Cidr, type Family, familyOf } from '../../net/address.ts';
 import type { ProxyNode, ServicePortModel } from '../service-port.ts';
 import type { ProxyFacts, ServiceWriter } from '../writer.ts';
-import { frontends } from './frontend.ts';
-import { contribution, factElements, proxyTable } from './layout.ts';
+import { contribution, factElements } from './elements.ts';
+import { proxyTable } from './table.ts';
 
 export interface NftablesOptions {
   readonly nft: Nft;
@@ -47,9 +47,7 @@ export class NftablesWriter implements ServiceWriter {
   set(owner: string, models: readonly ServicePortModel[]): void {
     for (const { family, table } of this.#tables) {
       const own = models.filter((model) => model.family === family);
-      const clusterIps = own.map(({ clusterIp }) => clusterIp);
-      const described = own.flatMap((model) => frontends(model, this.#options.node));
-      table.set(owner, own.length === 0 ? undefined : contribution(family, described, clusterIps));
+      table.set(owner, own.length === 0 ? undefined : contribution(family, own, this.#options.node));
     }
   }
 
