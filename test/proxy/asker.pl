@@ -1,7 +1,8 @@
-# Asks many questions at once from one namespace. Standard input: lines `ID PROTOCOL ADDRESS PORT`; one line of output for
+# Asks many questions at once from one namespace. Standard input: lines `ID PROTOCOL ADDRESS PORT [FROM]`; one line of output for
 # each, as it is known: `ID` with the answer of the server (see peer.pl), or `refused`, `unreachable`, `timeout`, `denied`
 # (the own kernel lets it not go out). Over UDP the question is sent again now and then, as TCP does by itself.
-# The first argument is the address to ask from (`-`: whichever the kernel chooses), the second one for IPv6.
+# The first argument is the address to ask from where a question has none (`-`: whichever the kernel chooses), the second
+# one is that of IPv6.
 use strict;
 use warnings;
 use Errno;
@@ -32,9 +33,9 @@ sub failed {
 }
 
 sub ask {
-  my ($id, $protocol, $address, $port) = @_;
+  my ($id, $protocol, $address, $port, $local) = @_;
   my $six = $address =~ /:/;
-  my $from = ($six ? $from6 : $from4) // '-';
+  my $from = $local // ($six ? $from6 : $from4) // '-';
   my $to = $six ? pack_sockaddr_in6($port, inet_pton(AF_INET6, $address)) : pack_sockaddr_in($port, inet_aton($address));
   socket(my $socket, $six ? AF_INET6 : AF_INET, $protocol eq 'udp' ? SOCK_DGRAM : SOCK_STREAM, $numbers{$protocol}) or die "socket: $!";
   $socket->blocking(0);

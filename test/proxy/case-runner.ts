@@ -1,7 +1,5 @@
 // Asks the questions of cases.ts with real packets, all of them at once.
-import type { ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { Asker } from './asker.ts';
 import type { Client, PacketCase } from './cases.ts';
 import type { Network } from './namespaces.ts';
 
@@ -45,7 +43,9 @@ export async function wrongAnswers(network: Network, cases: readonly PacketCase[
   );
   const wrong = await Promise.all(
     clients.map(async (client) => {
-      const asker = new Asker(network, client);
+      const { namespace, IPv4, IPv6 } = places[client];
+      // The kernel itself chooses from which address a node asks, as for any of its processes.
+      const asker = new Asker(network, namespace, client === 'node' ? [] : [IPv4, IPv6]);
       const found = await askAll(
         asker,
         cases.filter(({ from }) => from === client),
@@ -108,34 +108,4 @@ function isRefusal({ expected, from, protocol }: PacketCase, answer: string): bo
   if (answer === 'denied') return from === 'node' && protocol === 'udp';
   if (expected === 'silence') return answer === 'timeout' || answer === 'unreachable';
   return answer === (expected === 'drop' ? 'timeout' : 'refused');
-}
-
-/** The process that asks for one client. */
-class Asker {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<string, (answer: string) => void>();
-  #last = 0;
-
-  constructor(network: Network, client: Client) {
-    const { namespace, IPv4, IPv6 } = places[client];
-    // The kernel itself chooses from which address a node asks, as for any of its processes.
-    const from = client === 'node' ? ['-', '-'] : [IPv4, IPv6];
-    this.#child = network.spawn(namespace, 'perl', join(import.meta.dirname, 'asker.pl'), ...from);
-    if (this.#child.stdout === null) throw new Error('the asker has no output');
-    createInterface({ input: this.#child.stdout }).on('line', (line) => {
-      const [id = '', ...answer] = line.split(' ');
-      this.#waiting.get(id)?.(answer.join(' '));
-      this.#waiting.delete(id);
-    });
-  }
-
-  ask({ protocol, address, port }: PacketCase): Promise<string> {
-    const id = String(++this.#last);
-    this.#child.stdin?.write(`${id} ${protocol} ${address} ${port}\n`);
-    return new Promise((resolve) => this.#waiting.set(id, resolve));
-  }
-
-  end(): void {
-    this.#child.stdin?.end();
-  }
 }

@@ -1,0 +1,109 @@
+// Which of several endpoints a client gets, with real packets: session affinity, weights, the choice by client address.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { Service } from '../../src/k8s/types.generated.ts';
+import { Asker } from './asker.ts';
+import { Network } from './namespaces.ts';
+import { ProxyProcess, service, slice, type TestEndpoint } from './objects.ts';
+
+const [a, b, c] = [{ ip: '10.244.1.2' }, { ip: '10.244.1.3' }, { ip: '10.244.2.2', node: 'remote' }];
+const letters = new Map([a, b, c].map((one, index) => ['abc'.charAt(index), one]));
+const servicePorts = ['TCP', 'UDP'].map((protocol) => ({
+  name: protocol.toLowerCase(),
+  port: 80,
+  protocol,
+  nodePort: 30_100,
+}));
+const endpointPorts = ['TCP', 'UDP'].map((protocol) => ({ name: protocol.toLowerCase(), port: 8080, protocol }));
+const annotated = (object: Service, annotations: Record<string, string>): Service => ({
+  ...object,
+  metadata: { ...object.metadata, annotations },
+});
+/** Addresses of clients outside of the cluster. */
+const clients = Array.from({ length: 40 }, (_, index) => `172.18.1.${index + 1}`);
+
+describe('the choice of an endpoint', { timeout: 60_000 }, () => {
+  let network: Network;
+  let proxy: ProxyProcess;
+  let asker: Asker;
+  const put = (object: Service, endpoints: readonly TestEndpoint[]): Promise<void> =>
+    proxy.put(object, slice(object.metadata.name ?? '', endpoints, endpointPorts));
+  /** Who answers each client, once. */
+  const answers = (address: string, port = 80, protocol: 'tcp' | 'udp' = 'tcp'): Promise<string[]> =>
+    Promise.all(clients.map(async (from) => (await asker.ask({ protocol, address, port, from })).split(' ')[0] ?? ''));
+
+  before(async () => {
+    network = new Network();
+    for (const client of clients) network.run('outside', 'ip', 'addr', 'add', `${client}/32`, 'dev', 'eth0');
+    await Promise.all([
+      network.serve('a', 'a'),
+      network.serve('b', 'b'),
+      network.serve('remote', 'c', 8080, '10.244.2.2'),
+    ]);
+    proxy = new ProxyProcess(network);
+    await proxy.start(service('first', { clusterIP: '10.96.0.1' }), slice('first', [a]));
+    asker = new Asker(network, 'outside');
+  });
+  after(() => network.remove());
+
+  test('session affinity holds over all ports, protocols and addresses of a Service', async () => {
+    const spec = { clusterIP: '10.96.0.2', type: 'NodePort', sessionAffinity: 'ClientIP', ports: servicePorts };
+    await put(service('sticky', spec), [a, b, c]);
+    const first = await answers('10.96.0.2');
+    assert.deepEqual([...new Set(first)].sort(), ['a', 'b', 'c']);
+    assert.deepEqual(await answers('10.96.0.2', 80, 'udp'), first);
+    assert.deepEqual(await answers('172.18.0.2', 30_100), first);
+    assert.deepEqual(await answers('172.18.0.2', 30_100, 'udp'), first);
+  });
+
+  test('two Services on the ports of one node each remember their own endpoint', async () => {
+    const spec = { type: 'NodePort', sessionAffinity: 'ClientIP' };
+    const ports = [{ ...servicePorts[0], port: 80, nodePort: 30_101 }];
+    await put(service('other', { ...spec, clusterIP: '10.96.0.3', ports }), [c, b]);
+    const sticky = await answers('172.18.0.2', 30_100);
+    const other = await answers('172.18.0.2', 30_101);
+    assert.deepEqual(await answers('172.18.0.2', 30_100), sticky);
+    assert.deepEqual(await answers('172.18.0.2', 30_101), other);
+  });
+
+  test('a remembered endpoint on another node is not followed under the policy Local', async () => {
+    const spec = { clusterIP: '10.96.0.2', type: 'NodePort', sessionAffinity: 'ClientIP', ports: servicePorts };
+    await put(service('sticky', { ...spec, externalTrafficPolicy: 'Local' }), [a, c]);
+    await answers('10.96.0.2');
+    assert.deepEqual([...new Set(await answers('172.18.0.2', 30_100))], ['a']);
+  });
+
+  test('by client address, each client keeps its endpoint whatever becomes of the others', async () => {
+    const spec = { clusterIP: '10.96.0.4', ports: servicePorts.map(({ nodePort: _, ...port }) => port) };
+    const stable = annotated(service('stable', spec), { 'weft.dev/endpoint-choice': 'client-address' });
+    await put(stable, [a, b, c]);
+    const before = await answers('10.96.0.4');
+    assert.deepEqual([...new Set(before)].sort(), ['a', 'b', 'c']);
+    assert.deepEqual(await answers('10.96.0.4', 80, 'udp'), before);
+    for (const [gone] of letters) {
+      await put(
+        stable,
+        [...letters].filter(([letter]) => letter !== gone).map(([, endpoint]) => endpoint),
+      );
+      const after = await answers('10.96.0.4');
+      assert.ok(
+        after.every((letter, index) => letter !== gone && (before[index] === gone || before[index] === letter)),
+      );
+    }
+    await put(stable, [a, b, c]);
+    assert.deepEqual(await answers('10.96.0.4'), before);
+  });
+
+  test('endpoints get connections by their weights', async () => {
+    const spec = { clusterIP: '10.96.0.5', ports: servicePorts.map(({ nodePort: _, ...port }) => port) };
+    const of = (weights: string) => annotated(service('weighted', spec), { 'weft.dev/endpoint-weights': weights });
+    await put(of('10.244.1.2=9, 10.244.1.3=0'), [a, b, c]);
+    const found = [...(await answers('10.96.0.5')), ...(await answers('10.96.0.5')), ...(await answers('10.96.0.5'))];
+    const count = (letter: string) => found.filter((one) => one === letter).length;
+    // 120 connections, 108 of them on average with a deviation of 3.3.
+    assert.ok(count('a') > 85 && count('a') < 120, `${count('a')} of ${found.length}`);
+    assert.equal(count('b'), 0);
+    await put(of('10.244.1.2=0'), [a]);
+    assert.deepEqual([...new Set(await answers('10.96.0.5'))], ['refused']);
+  });
+});
