@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Change, Element, ElementText, TableName } from './nft.ts';
-import { elementKey, elementsOf, elementVerdict, foldRuns } from './nft.ts';
+import { elementKey, elementsOf, elementVerdict } from './nft.ts';
 import type { Nft } from './nft-run.ts';
 import { NftTable } from './nft-table.ts';
 
@@ -173,22 +173,12 @@ test('runs: whatever owners set, the kernel ends with the run of the first owner
   );
 });
 
-test('elements whose keys count up are one run, whatever lies between them in the list', () => {
-  const at = (set: string, ...key: number[]): Element => ({ set, key: elementKey(...key), value: goto('x') });
-  const elements = [at('m', 1, 0), at('other', 5), at('m', 1, 1), at('m', 1, 3), at('m', 2, 4), at('m', 12, 5)];
-  const { elements: single, runs } = foldRuns(elements, (set) => set === 'm');
-  assert.deepEqual(single, [at('other', 5)]);
+test('a run stands for elements whose keys count up', () => {
+  const run = { set: 'm', prefix: elementKey(1), first: 3, values: [goto('x'), goto('y')] };
   assert.deepEqual(
-    runs.map(({ prefix, first, values }) => [prefix, first, values.length]),
-    [
-      ['1', 0, 2],
-      ['1', 3, 1],
-      ['2', 4, 1],
-      ['12', 5, 1],
-    ],
+    elementsOf(run).map(({ key, value }) => `${key} : ${value}`),
+    ['1 . 3 : goto x', '1 . 4 : goto y'],
   );
-  const back = runs.flatMap(elementsOf).map(({ key }) => key);
-  assert.deepEqual(back, ['1 . 0', '1 . 1', '1 . 3', '2 . 4', '12 . 5']);
 });
 
 test('chains that nobody needs any more are deleted by the next tidying, and come back when they are needed', async () => {

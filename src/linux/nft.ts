@@ -139,38 +139,6 @@ export function elementsOf(given: Element | ElementRun): Element[] {
   return given.values.map((value, index) => ({ set: given.set, key: runKey(given, index), value }));
 }
 
-/**
- * Takes the elements of maps whose keys end in a counter together as runs; `isCounted` names these maps. An element that
- * has no neighbour is a run of one. Which run an element is in follows from its map and the first key alone.
- */
-export function foldRuns(
-  elements: readonly Element[],
-  isCounted: (set: string) => boolean,
-): { elements: Element[]; runs: ElementRun[] } {
-  const single: Element[] = [];
-  const runs: (ElementRun & { values: ElementText[] })[] = [];
-  const open = new Map<string, ElementRun & { values: ElementText[] }>();
-  for (const element of elements) {
-    if (element.value === undefined || !isCounted(element.set)) {
-      single.push(element);
-      continue;
-    }
-    const end = element.key.lastIndexOf(' . ');
-    const index = Number(element.key.slice(end + 3));
-    const run = open.get(element.set);
-    const follows = run !== undefined && run.first + run.values.length === index;
-    if (follows && run.prefix.length === end && element.key.startsWith(run.prefix)) {
-      run.values.push(element.value);
-      continue;
-    }
-    const prefix = element.key.slice(0, end) as ElementText;
-    const next = { set: element.set, prefix, first: index, values: [element.value] };
-    open.set(element.set, next);
-    runs.push(next);
-  }
-  return { elements: single, runs };
-}
-
 const runKey = ({ prefix, first }: ElementRun, index: number): ElementText =>
   `${prefix} . ${whole(first + index)}` as ElementText;
 

@@ -9,7 +9,7 @@ export interface Question {
   readonly address: string;
   readonly port: number;
   /** The address to ask from. */
-  readonly from?: string;
+  readonly source?: string;
 }
 
 export class Asker {
@@ -29,9 +29,9 @@ export class Asker {
   }
 
   /** The answer of the server, or `refused`, `unreachable`, `timeout`, `denied`. */
-  ask({ protocol, address, port, from }: Question): Promise<string> {
+  ask({ protocol, address, port, source }: Question): Promise<string> {
     const id = String(++this.#last);
-    this.#child.stdin?.write(`${[id, protocol, address, port, ...(from === undefined ? [] : [from])].join(' ')}\n`);
+    this.#child.stdin?.write(`${[id, protocol, address, port, ...(source === undefined ? [] : [source])].join(' ')}\n`);
     return new Promise((resolve) => this.#waiting.set(id, resolve));
   }
 

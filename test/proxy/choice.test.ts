@@ -30,7 +30,9 @@ describe('the choice of an endpoint', { timeout: 60_000 }, () => {
     proxy.put(object, slice(object.metadata.name ?? '', endpoints, endpointPorts));
   /** Who answers each client, once. */
   const answers = (address: string, port = 80, protocol: 'tcp' | 'udp' = 'tcp'): Promise<string[]> =>
-    Promise.all(clients.map(async (from) => (await asker.ask({ protocol, address, port, from })).split(' ')[0] ?? ''));
+    Promise.all(
+      clients.map(async (source) => (await asker.ask({ protocol, address, port, source })).split(' ')[0] ?? ''),
+    );
 
   before(async () => {
     network = new Network();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { elementsOf } from '../../linux/nft.ts';
 import { asCidr, asIp, type Port, parsePort } from '../../net/address.ts';
 import type { Backend, ServicePortModel } from '../service-port.ts';
 import { AffinityMarks } from './affinity.ts';
@@ -36,8 +37,10 @@ const model = (endpoints: readonly Backend[], part: Partial<ServicePortModel> = 
   ...part,
 });
 const node = { addresses: [asIp('172.18.0.2')], nodePortAddresses: [asIp('172.18.0.2')] };
-const elements = (...models: ServicePortModel[]): string[] =>
-  contribution('IPv4', models, node).elements.map(({ set, key, value }) => `${set} ${key} : ${value ?? ''}`);
+const elements = (...models: ServicePortModel[]): string[] => {
+  const { elements: single, runs = [] } = contribution('IPv4', models, node);
+  return [...single, ...runs.flatMap(elementsOf)].map(({ set, key, value }) => `${set} ${key} : ${value ?? ''}`);
+};
 const chains = (...models: ServicePortModel[]): string[] =>
   contribution('IPv4', models, node).chains.map(({ name }) => name);
 const [first, second] = [backend('10.244.1.2'), backend('10.244.2.2')];
@@ -46,10 +49,10 @@ test('a Service is elements of maps and a chain for its number of endpoints', ()
   assert.deepEqual(chains(model([first, second])), ['tcp-n2']);
   assert.deepEqual(elements(model([first, second])), [
     'cluster-ips 10.96.0.1 : ',
-    'endpoints-tcp 10.96.0.1 . 80 . 0 : 10.244.1.2 . 8080',
-    'endpoints-tcp 10.96.0.1 . 80 . 1 : 10.244.2.2 . 8080',
     'services 10.96.0.1 . tcp . 80 : goto tcp-n2',
     'source-nat 10.96.0.1 . tcp . 80 : goto masquerade-outside',
+    'endpoints-tcp 10.96.0.1 . 80 . 0 : 10.244.1.2 . 8080',
+    'endpoints-tcp 10.96.0.1 . 80 . 1 : 10.244.2.2 . 8080',
   ]);
 });
 
@@ -63,8 +66,8 @@ test('the number of maps does not depend on the number of Services', () => {
           { port: port(number), ...(isSticky && { affinitySeconds: 60 }) },
         ),
       );
-      const { elements: all, chains } = contribution('IPv4', models, node);
-      return all.every(({ set }) => names.includes(set)) && chains.length <= 11;
+      const { elements: all, runs = [], chains } = contribution('IPv4', models, node);
+      return [...all, ...runs].every(({ set }) => names.includes(set)) && chains.length <= 11;
     }),
   );
 });

@@ -1,5 +1,5 @@
 // What a Service adds to the nftables table of the proxy: elements, and the chains for its numbers of endpoints. Pure.
-import type { Chain, Element, ElementText, Expr, L4Protocol } from '../../linux/nft.ts';
+import type { Chain, Element, ElementRun, ElementText, Expr, L4Protocol } from '../../linux/nft.ts';
 import { commentOf, elementKey, elementVerdict } from '../../linux/nft.ts';
 import type { Contribution } from '../../linux/nft-table.ts';
 import { type Cidr, type Family, familyOf, type Ip, rangeOf } from '../../net/address.ts';
@@ -21,7 +21,12 @@ export function contribution(
   models: readonly ServicePortModel[],
   node: Pick<ProxyNode, 'addresses' | 'nodePortAddresses'>,
 ): Contribution {
-  const result = { family, chains: new Map<string, Chain>(), elements: new Map<string, Element>() };
+  const result = {
+    family,
+    chains: new Map<string, Chain>(),
+    elements: new Map<string, Element>(),
+    runs: [] as ElementRun[],
+  };
   const marks = new AffinityMarks(models.flatMap(({ servingEndpoints }) => servingEndpoints));
   const seen = new Set<string>();
   for (const model of models) {
@@ -33,7 +38,7 @@ export function contribution(
       seen.add(key);
     }
   }
-  return { chains: [...result.chains.values()], elements: [...result.elements.values()] };
+  return { chains: [...result.chains.values()], elements: [...result.elements.values()], runs: result.runs };
 }
 
 /** What depends on no Service. */
@@ -48,6 +53,7 @@ interface Writing {
   readonly family: Family;
   readonly chains: Map<string, Chain>;
   readonly elements: Map<string, Element>;
+  readonly runs: ElementRun[];
   /** Of the endpoints of the port in hand. */
   readonly marks: ReadonlyMap<string, number>;
 }
@@ -117,10 +123,8 @@ function addSlots(writing: Writing, frontend: Frontend, backends: readonly Backe
   if (frontend.affinity !== undefined)
     return addAffinity(writing, frontend, slots, frontend.affinity.seconds, { index, offset, name });
   const protocol = l4(frontend);
-  slots.forEach((backend, slot) => {
-    const key = elementKey(frontend.address, frontend.port, offset + slot);
-    add(writing, { set: `endpoints-${protocol}`, key, value: endpointValue(backend) });
-  });
+  const prefix = elementKey(frontend.address, frontend.port);
+  writing.runs.push({ set: `endpoints-${protocol}`, prefix, first: offset, values: slots.map(endpointValue) });
   const target = lookup(writing.family, protocol, index);
   return use(writing, { name: name(protocol), rules: [rule(dnat(writing.family, target))] });
 }
@@ -156,10 +160,8 @@ function addAffinity(
     add(writing, { set: isOutside ? 'outside-remembered' : 'remembered', key: elementKey(...parts, mark), value });
     add(writing, { set: 'slots', key: elementKey(...parts, mark), value: endpointValue(backend) });
   }
-  slots.forEach((backend, slot) => {
-    const key = elementKey(...parts, offset + slot);
-    add(writing, { set: 'choices', key, value: elementKey(markOf(backend)) });
-  });
+  const values = slots.map((backend) => elementKey(markOf(backend)));
+  writing.runs.push({ set: 'choices', prefix: elementKey(...parts), first: offset, values });
   return use(writing, affinityChain(family, index, { name: name(remember), isOutside, remember }));
 }
 
