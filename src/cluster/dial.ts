@@ -1,21 +1,31 @@
-// Dialling inside of a node for processes outside of it: a Unix socket takes "host:port\n", then the connection's bytes.
+// Dialling inside of a node for processes outside of it: a Unix socket takes "host:port\n", then the connection's bytes;
+// or "udp host:port\n", then datagrams.
 import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { dial, joinStreams } from './byte-relay.ts';
+import { carryDatagrams } from './datagram-relay.ts';
 
 /** An IPv6 host stands in brackets. At most 300 bytes are read before the line's end. */
 const longestLine = 300;
 
-/** The address of a dial line without its line end; undefined where it is not one. Host names are not looked up. */
-export function parseDialLine(line: string): { host: string; port: number } | undefined {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(line);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || isIP(host) === 0 || port < 1 || port > 65535) return undefined;
-  return { host, port };
+/** What a dial line asks for. */
+interface DialTarget {
+  readonly protocol: 'tcp' | 'udp';
+  readonly host: string;
+  readonly port: number;
 }
 
-export function dialLine(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}\n` : `${host}:${port}\n`;
+/** The target of a dial line without its line end; undefined where it is not one. Host names are not looked up. */
+export function parseDialLine(line: string): DialTarget | undefined {
+  const match = /^(udp )?(?:\[([0-9a-f:.]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(line);
+  const host = match?.[2] ?? match?.[3];
+  const port = Number(match?.[4]);
+  if (host === undefined || isIP(host) === 0 || port < 1 || port > 65535) return undefined;
+  return { protocol: match?.[1] === undefined ? 'tcp' : 'udp', host, port };
+}
+
+export function dialLine(host: string, port: number, protocol: DialTarget['protocol'] = 'tcp'): string {
+  const target = host.includes(':') ? `[${host}]:${port}\n` : `${host}:${port}\n`;
+  return protocol === 'udp' ? `udp ${target}` : target;
 }
 
 /** The server of a node's dial socket; a line that is no address, or a refused connection, ends the connection. */
@@ -45,5 +55,6 @@ function accept(socket: Socket, line: string, rest: Buffer): void {
     return;
   }
   if (rest.length > 0) socket.unshift(rest);
-  joinStreams(socket, dial(target));
+  if (target.protocol === 'udp') carryDatagrams(socket, target);
+  else joinStreams(socket, dial(target));
 }

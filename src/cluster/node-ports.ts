@@ -1,12 +1,13 @@
 // NodePorts on the host: 127.0.0.1:N leads to port N of the first node, or another free port does where N is taken.
 // In a cluster with IPv6 so does the same port of ::1, where the host has it.
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import type { Cache } from '../k8s/client.ts';
 import { keyOf } from '../k8s/object.ts';
 import type { Service } from '../k8s/types.generated.ts';
 import type { Log } from '../log/log.ts';
 import { type Family, familyOf, type Ip, parseIp } from '../net/address.ts';
-import { dial, joinStreams, listening, listenOnIpv6Too, portOf } from './byte-relay.ts';
+import { dial, joinStreams, listening, portOf } from './byte-relay.ts';
+import { relayDatagrams } from './datagram-relay.ts';
 import { dialLine } from './dial.ts';
 import type { NodeLayout } from './layout.ts';
 import type { NodePortForward } from './supervisor-socket.ts';
@@ -40,39 +41,27 @@ export function nodeAddressFor(client: Family, service: readonly Family[], node:
   return served.find((address) => familyOf(address) === client) ?? served[0] ?? node.addresses[0];
 }
 
-/** Follows the Services and keeps a forwarder for each TCP NodePort. Connections go through the node's dial socket. */
+/** Follows the Services and keeps a forwarder for each NodePort. What comes goes through the node's dial socket. */
 export function forwardNodePorts(
   services: Cache<Service>,
   node: NodeLayout,
   log: Log,
 ): { list(): NodePortForward[]; stop(): void } {
-  const open = new Map<string, { wanted: WantedPort; servers: readonly Server[]; hostPort?: number }>();
-  const ipv6 = node.addresses.some((address) => familyOf(address) === 'IPv6');
-
-  const forwarder = (key: string, client: Family): Server =>
-    createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
-      const wanted = open.get(key)?.wanted;
-      if (wanted === undefined) return void incoming.destroy();
-      const outgoing = dial({ path: node.dialSocket });
-      outgoing.write(dialLine(nodeAddressFor(client, wanted.families, node), wanted.nodePort));
-      joinStreams(incoming, outgoing);
-    });
+  const open = new Map<string, { wanted: WantedPort; forwards: Forwards; hostPort?: number }>();
+  const withIpv6 = node.addresses.some((address) => familyOf(address) === 'IPv6');
 
   const begin = (key: string, wanted: WantedPort): void => {
-    if (wanted.protocol !== 'TCP') {
-      open.set(key, { wanted, servers: [] });
-      return;
-    }
-    const server = forwarder(key, 'IPv4');
-    const second = ipv6 ? forwarder(key, 'IPv6') : undefined;
-    const servers = second === undefined ? [server] : [server, second];
-    open.set(key, { wanted, servers });
-    listenNear(server, wanted.nodePort).then(
+    const line = (client: Family): string => {
+      const { families, nodePort, protocol } = open.get(key)?.wanted ?? wanted;
+      return dialLine(nodeAddressFor(client, families, node), nodePort, protocol === 'UDP' ? 'udp' : 'tcp');
+    };
+    const forwards = new Forwards(wanted, { path: node.dialSocket, line, withIpv6, log });
+    open.set(key, { wanted, forwards });
+    forwards.listen().then(
       (hostPort) => {
         const entry = open.get(key);
-        if (entry?.servers !== servers) return void server.close();
+        if (entry?.forwards !== forwards) return;
         open.set(key, { ...entry, hostPort });
-        if (second !== undefined) listenOnIpv6Too(second, hostPort, log);
         if (hostPort !== wanted.nodePort) log.warn({ ...wanted, hostPort }, 'the port is taken on the host');
       },
       (error: unknown) => log.error({ ...wanted, error: String(error) }, 'cannot forward a NodePort'),
@@ -81,9 +70,9 @@ export function forwardNodePorts(
 
   const update = (): void => {
     const wanted = wantedPorts(services.list());
-    for (const [key, { servers }] of open) {
+    for (const [key, { forwards }] of open) {
       if (wanted.has(key)) continue;
-      for (const server of servers) server.close();
+      forwards.close();
       open.delete(key);
     }
     for (const [key, port] of wanted) {
@@ -102,18 +91,70 @@ export function forwardNodePorts(
       })),
     stop() {
       end();
-      for (const { servers } of open.values()) for (const server of servers) server.close();
+      for (const { forwards } of open.values()) forwards.close();
       open.clear();
     },
   };
 }
 
-/** Listens on that port of the loopback, or on any free one. */
-async function listenNear(server: Server, port: number): Promise<number> {
-  try {
-    await listening(server, { host: '127.0.0.1', port });
-  } catch {
-    await listening(server, { host: '127.0.0.1', port: 0 });
+interface ForwardOptions {
+  readonly path: string;
+  /** What to say on the dial socket for a client of that family. */
+  readonly line: (client: Family) => string;
+  readonly withIpv6: boolean;
+  readonly log: Log;
+}
+
+/** What listens on the host for one NodePort. */
+class Forwards {
+  readonly #wanted: WantedPort;
+  readonly #options: ForwardOptions;
+  readonly #open: { close(): void }[] = [];
+  #isClosed = false;
+
+  constructor(wanted: WantedPort, options: ForwardOptions) {
+    this.#wanted = wanted;
+    this.#options = options;
   }
-  return portOf(server);
+
+  /** Listens on the port's number where it is free, or on any other; resolves with the one that it is. */
+  async listen(): Promise<number> {
+    const { nodePort } = this.#wanted;
+    const port = await this.#listenOn('IPv4', nodePort).catch(() => this.#listenOn('IPv4', 0));
+    const { withIpv6, log } = this.#options;
+    // 127.0.0.1 serves all the same where the host has no IPv6 or another process has the port of ::1.
+    if (withIpv6 && !this.#isClosed)
+      this.#listenOn('IPv6', port).catch((error: unknown) =>
+        log.warn({ port, error: String(error) }, 'the port is not forwarded from ::1'),
+      );
+    return port;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const one of this.#open.splice(0)) one.close();
+  }
+
+  async #listenOn(family: Family, port: number): Promise<number> {
+    const { path, line } = this.#options;
+    const greeting = (): string => line(family);
+    if (this.#wanted.protocol === 'UDP') {
+      const relay = await relayDatagrams({ family, port, path, greeting });
+      return this.#keep(relay, relay.port);
+    }
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
+      const outgoing = dial({ path });
+      outgoing.write(greeting());
+      joinStreams(incoming, outgoing);
+    });
+    await listening(server, { host: family === 'IPv4' ? '127.0.0.1' : '::1', port });
+    return this.#keep(server, portOf(server));
+  }
+
+  /** One that began to listen after the end is closed at once. */
+  #keep(one: { close(): void }, port: number): number {
+    if (this.#isClosed) one.close();
+    else this.#open.push(one);
+    return port;
+  }
 }
