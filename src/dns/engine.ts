@@ -100,6 +100,7 @@ export class Engine {
   metricsPage(): string {
     this.metrics.hostsEntries.value = this.plan.hostsEntries;
     this.metrics.names.value = this.#hot?.view.table.size ?? 0;
+    this.metrics.excludedUpstreams.value = this.plan.excludedUpstreams;
     return this.metrics.registry.page();
   }
 

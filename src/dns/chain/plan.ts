@@ -104,6 +104,12 @@ export class Plan {
     return this.#live.hosts.reduce((sum, hosts) => sum + hosts.size, 0);
   }
 
+  /** How many upstreams are left out because they lead back to this cluster. */
+  get excludedUpstreams(): number {
+    const upstreams = this.#live.forwarders.flatMap(({ value }) => value.forwarder.upstreams);
+    return new Set(upstreams.filter(({ excluded }) => excluded)).size;
+  }
+
   /** Whether all lists of the cluster's objects are complete. */
   get synced(): boolean {
     return this.#live.contents.every(({ value }) => value.isSynced());

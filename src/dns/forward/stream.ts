@@ -75,11 +75,12 @@ class Connection {
       this.#socket.setTimeout(target.expireMs),
     );
     this.#socket.on('timeout', () => this.end(new Error('the connection was not made in time, or idle')));
-    this.#socket.on('error', (error) => this.end(error));
-    this.#socket.on('close', () => {
-      this.closedByPeer = this.#ended === undefined;
-      this.end(new Error('the connection was closed'));
-    });
+    const broken = (error: Error): void => {
+      this.closedByPeer ||= this.#ended === undefined;
+      this.end(error);
+    };
+    this.#socket.on('error', broken);
+    this.#socket.on('close', () => broken(new Error('the connection was closed')));
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk));
   }
 

@@ -89,6 +89,7 @@ export class DnsMetrics {
   readonly hostsEntries: Cell;
   readonly names: Cell;
   readonly stale: Cell;
+  readonly excludedUpstreams: Cell;
 
   constructor() {
     const { registry } = this;
@@ -144,6 +145,9 @@ export class DnsMetrics {
       .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
       .cell();
     this.names = registry.gauge('weft_dns_names', 'How many Services have names.').cell();
+    this.excludedUpstreams = registry
+      .gauge('weft_dns_upstreams_excluded', 'How many DNS upstreams lead back to this cluster and are left out.')
+      .cell();
     this.stale = registry
       .gauge('weft_dns_stale', 'Whether answers are from a saved state, before the first list.')
       .cell();
