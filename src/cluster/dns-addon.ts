@@ -1,9 +1,16 @@
-// Cluster DNS as objects: deploy/dns/node-local.yaml with the cluster's own addresses, created where it is missing.
+// Cluster DNS as objects: deploy/dns/corefile.yaml, and node-local.yaml with the cluster's own addresses, created where it is missing.
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Client, isNotFound } from '../k8s/client.ts';
 import type { KubeObject, Resource } from '../k8s/object.ts';
-import { clusterRoleBindings, clusterRoles, daemonSets, serviceAccounts, services } from '../k8s/resources.ts';
+import {
+  clusterRoleBindings,
+  clusterRoles,
+  configMaps,
+  daemonSets,
+  serviceAccounts,
+  services,
+} from '../k8s/resources.ts';
 import type { DaemonSet, Service } from '../k8s/types.generated.ts';
 import { programsFolder } from './node-mounts.ts';
 import { projectRoot } from './programs.ts';
@@ -11,6 +18,7 @@ import { projectRoot } from './programs.ts';
 export const dnsImage = 'weft.local/dns-node:1';
 
 const resources: Record<string, Resource<KubeObject>> = {
+  ConfigMap: configMaps,
   ServiceAccount: serviceAccounts,
   ClusterRole: clusterRoles,
   ClusterRoleBinding: clusterRoleBindings,
@@ -21,23 +29,22 @@ const resources: Record<string, Resource<KubeObject>> = {
 /** The objects of cluster DNS with the Service at those addresses, one of each family. */
 async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
-  const file = join(projectRoot(), 'deploy', 'dns', 'node-local.yaml');
-  const objects: KubeObject[] = [];
-  for (const document of parseAllDocuments(readFileSync(file, 'utf8'))) {
-    const object: unknown = document.toJS();
-    if (object === null) continue;
-    if (!isObject(object)) throw new Error(`${file} holds something that is no object`);
-    objects.push(adapted(object, addresses));
-  }
-  return objects;
+  const folder = join(projectRoot(), 'deploy', 'dns');
+  return ['corefile.yaml', 'node-local.yaml'].flatMap((name) =>
+    parseAllDocuments(readFileSync(join(folder, name), 'utf8')).flatMap((document): KubeObject[] => {
+      const object: unknown = document.toJS();
+      if (object === null) return [];
+      if (!isObject(object)) throw new Error(`${join(folder, name)} holds something that is no object`);
+      return [adapted(object, addresses)];
+    }),
+  );
 }
 
 /** Creates the objects that are not there; what a user has changed stays. */
 export async function ensureDns(client: Client, addresses: readonly string[]): Promise<void> {
   for (const object of await dnsObjects(addresses)) {
     const resource = resources[object.kind];
-    if (resource === undefined)
-      throw new Error(`deploy/dns/node-local.yaml: the kind ${object.kind} is not known here`);
+    if (resource === undefined) throw new Error(`deploy/dns: the kind ${object.kind} is not known here`);
     const { name = '', namespace } = object.metadata;
     try {
       await client.get(resource, { name, namespace });

@@ -35,7 +35,11 @@ async function upstream(behaviour: Behaviour): Promise<TestUpstream & { readonly
 }
 
 /** A server with this Corefile beside a Service `web` in the namespace default. */
-async function start(corefile: string, more: Record<string, string> = {}, options: Partial<DnsOptions> = {}) {
+async function start(
+  corefile: string,
+  more: Record<string, string> = {},
+  options: Partial<Omit<DnsOptions, 'addresses'>> = {},
+) {
   const client = createFakeClient();
   for (const name of ['default', 'kube-system'])
     await client.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name, uid: name }, spec: {} });
@@ -49,7 +53,7 @@ async function start(corefile: string, more: Record<string, string> = {}, option
   const dns = await startDns({
     client,
     zone: 'cluster.local',
-    ...listening,
+    addresses: ['127.0.0.1'],
     port: 0,
     upstreams: [],
     log: createLog('dns'),
@@ -74,8 +78,6 @@ async function start(corefile: string, more: Record<string, string> = {}, option
   };
   return { dns, client, ask, change, becomes };
 }
-
-const listening = { address: '127.0.0.1' } as const;
 
 interface Seen {
   readonly packet: DecodedPacket;
