@@ -68,7 +68,10 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   const { addresses } = options;
   const ports = new FurtherPorts((port) => listenOnAll(engine.answerer(port), addresses, port), log);
   await engine.configured;
-  const listeners = await listenOnAll(engine.answerer(defaultPort), addresses, options.port);
+  const listeners = await listenOnAll(engine.answerer(defaultPort), addresses, options.port).catch((error: unknown) => {
+    engine.close();
+    throw error;
+  });
   const { metricsPort = 9153, healthPort = 8080, readyPort = 8181 } = options;
   const { statusAddress: address = addresses[0], metricsAddress = addresses[0] } = options;
   const isReady = (): boolean => engine.plan.synced;

@@ -4,12 +4,11 @@
 // answers there at those addresses and at 169.254.20.10, and for other nodes at WEFT_NODE_ADDRESSES.
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { attach, type NodeAttachment } from '../dns/node/attach.ts';
-import { localAddress } from '../dns/node/tables.ts';
-import { type Dns, type DnsOptions, startDns } from '../dns/start.ts';
+import { serveOnNode } from '../dns/node/serve.ts';
+import { type DnsOptions, startDns } from '../dns/start.ts';
 import { inCluster } from '../k8s/connect.ts';
-import { createLog, type Log } from '../log/log.ts';
-import { asIp } from '../net/address.ts';
+import { createLog } from '../log/log.ts';
+import { asIp, type Ip } from '../net/address.ts';
 
 /** So long a server goes on to answer what was asked before clients were led elsewhere. */
 const lameduckMs = Number(process.env.WEFT_DNS_LAMEDUCK_SECONDS ?? 3) * 1000;
@@ -33,24 +32,24 @@ function everywhere(): string {
 
 type Common = Omit<DnsOptions, 'addresses'>;
 
-/** The server of its node: at the Service's own addresses, which lead to it for as long as it serves. */
-async function startOnNode(common: Common, own: readonly string[], log: Log): Promise<[Dns, NodeAttachment]> {
-  const inNode = [...own, localAddress].map(asIp);
-  const attachment = await attach(inNode, log);
-  const dns = await startDns({
-    ...common,
-    addresses: [localAddress, ...own, ...listed(process.env.WEFT_NODE_ADDRESSES)],
-    // Other pods of the node's network may use these ports at its own addresses.
-    statusAddress: localAddress,
-    metricsAddress: everywhere(),
-  });
-  attachment.announce(() => dns.isReady());
-  return [dns, attachment];
+async function startOnNode(common: Common, serviceAddresses: readonly Ip[]): Promise<() => Promise<void>> {
+  const nodeAddresses = listed(process.env.WEFT_NODE_ADDRESSES);
+  const server = await serveOnNode({ ...common, serviceAddresses, nodeAddresses, metricsAddress: everywhere() });
+  return () => server.end(lameduckMs);
+}
+
+/** Whoever ends it has taken it out of the Service by then; some clients do not know yet. */
+async function startInPod(common: Common): Promise<() => Promise<void>> {
+  const dns = await startDns({ ...common, addresses: [everywhere()] });
+  return async () => {
+    await delay(lameduckMs);
+    await dns.stop();
+  };
 }
 
 try {
   const client = inCluster({ onProblem: (problem) => log.warn({ problem }, 'API') });
-  const common: Common = {
+  const common = {
     client,
     zone: process.env.WEFT_DNS_ZONE ?? 'cluster.local',
     port: 53,
@@ -58,22 +57,9 @@ try {
     ...(process.env.WEFT_NODE_NAME !== undefined && { host: process.env.WEFT_NODE_NAME }),
     log,
   };
-  const own = listed(process.env.WEFT_DNS_ADDRESSES);
-  const [dns, attachment] =
-    own.length > 0
-      ? await startOnNode(common, own, log)
-      : [await startDns({ ...common, addresses: [everywhere()] }), undefined];
-  process.once('SIGTERM', () => {
-    const end = async (): Promise<void> => {
-      log.info({ lameduckMs }, 'clients are led to other servers');
-      await attachment?.withdraw();
-      await delay(lameduckMs);
-      await attachment?.detach();
-      await dns.stop();
-      process.exit(0);
-    };
-    void end().catch(fail);
-  });
+  const serviceAddresses = listed(process.env.WEFT_DNS_ADDRESSES).map(asIp);
+  const end = serviceAddresses.length > 0 ? await startOnNode(common, serviceAddresses) : await startInPod(common);
+  process.once('SIGTERM', () => void end().then(() => process.exit(0), fail));
 } catch (error) {
   fail(error);
 }
