@@ -1,4 +1,4 @@
-// Entry point of a node's agent: kubelet, CNI daemon, fabric, service proxy. Runs in the node's namespaces.
+// Entry point of a node's agent: kubelet, CNI daemon, fabric, service proxy, load balancers. Runs in the node's namespaces.
 import { rmSync } from 'node:fs';
 import { listening, relayServer } from '../cluster/byte-relay.ts';
 import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluster/containerd-config.ts';
@@ -11,7 +11,9 @@ import { keepSegmentRoutes, segmentRoutes } from '../cluster/segment-routes.ts';
 import { startCniDaemon } from '../cni/daemon.ts';
 import { startFabric } from '../fabric/start.ts';
 import { connect } from '../k8s/connect.ts';
+import { shareCaches } from '../k8s/shared-caches.ts';
 import { startKubelet } from '../kubelet/start.ts';
+import { startAnnouncer } from '../loadbalancer/announcer.ts';
 import { urlHost } from '../net/address.ts';
 import { startProxy } from '../proxy/start.ts';
 import { type ClusterArguments, readClusterArguments } from './cluster-arguments.ts';
@@ -23,13 +25,15 @@ await runProcess('agent', async (log) => {
   await startRelays(cluster);
   const ca = readAuthority(layout);
   const control = layout.nodes[0] ?? node;
-  const client = connect({
+  const own = connect({
     server: `https://${urlHost(control.addresses[0])}:${apiServerPort}`,
     ca,
     ...readKeyPair(layout, identity.agent(node)),
     userAgent: 'weft-agent',
     onProblem: (problem) => log.warn({ problem }, 'API'),
   });
+  // The proxy and the load balancers follow the same objects.
+  const client = shareCaches(own);
   keepSegmentRoutes(segmentRoutes(settings, node.segment), log);
   const common = { client, nodeName: node.name, clusterCidrs: settings.podCidrs };
   await Promise.all([
@@ -68,6 +72,7 @@ await runProcess('agent', async (log) => {
       log: log.child({ part: 'proxy' }),
     }),
   ]);
+  startAnnouncer({ ...common, nodeAddresses: node.addresses, log: log.child({ part: 'load-balancer' }) });
   return { layout, guardedAs: `${node.role}/agent` };
 });
 

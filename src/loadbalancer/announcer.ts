@@ -1,0 +1,223 @@
+// A node's part in load balancers: follows Services and nodes, answers for the addresses that are its own to announce.
+import { isDeepStrictEqual } from 'node:util';
+import { createIndex } from '../k8s/cache-index.ts';
+import { type Cache, type Client, isNotFound } from '../k8s/client.ts';
+import { createRecorder, type Recorder } from '../k8s/events.ts';
+import { type NodeBGPAnnouncement, nodeBgpAnnouncements, onLinkAnnotation } from '../k8s/load-balancer.ts';
+import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
+import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import type { Node, Service } from '../k8s/types.generated.ts';
+import { createWorkQueue, type WorkQueue } from '../k8s/work-queue.ts';
+import { listAddresses } from '../linux/addresses.ts';
+import { Netlink } from '../linux/netlink.ts';
+import type { Log } from '../log/log.ts';
+import { type Ip, parseCidr, parseIp } from '../net/address.ts';
+import { type ConfigurationCache, followConfiguration } from './configuration-cache.ts';
+import { Liveness } from './liveness.ts';
+import { decidePlan, type OwnedAddress, type Plan } from './plan.ts';
+import { addressesOf, wantsAddress } from './request.ts';
+import { Responder } from './responder.ts';
+import { L2Statuses } from './statuses.ts';
+
+export interface AnnouncerOptions {
+  readonly client: Client;
+  readonly nodeName: string;
+  readonly nodeAddresses: readonly Ip[];
+  readonly log: Log;
+}
+
+/** Changes that come together are decided on once, after so many ms. */
+const settleMs = 10;
+
+const serviceName = 'kubernetes.io/service-name';
+
+/** Starts the announcer in this process's network namespace. When it ends, nobody answers for its addresses here. */
+export function startAnnouncer(options: AnnouncerOptions): { stop(): Promise<void> } {
+  const announcer = new Announcer(options);
+  announcer.start().catch((error: unknown) => options.log.error({ err: error }, 'load balancers are not announced'));
+  return announcer;
+}
+
+class Announcer {
+  readonly #options: AnnouncerOptions;
+  readonly #services;
+  readonly #slices;
+  readonly #nodes;
+  readonly #slicesByService;
+  readonly #configuration: ConfigurationCache;
+  /** The Services that have an address to announce. */
+  readonly #balanced = new Map<string, Stored<Service>>();
+  readonly #recorder: Recorder;
+  readonly #liveness: Liveness;
+  readonly #responder: Responder;
+  readonly #statuses: L2Statuses;
+  readonly #writes: WorkQueue;
+  #plan: Plan = { l2: [], isElecting: false, bgp: {} };
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: AnnouncerOptions) {
+    this.#options = options;
+    const { client, nodeName, nodeAddresses, log } = options;
+    this.#services = client.cache(services);
+    this.#slices = client.cache(endpointSlices);
+    this.#nodes = client.cache(nodes);
+    this.#slicesByService = createIndex(this.#slices, ({ metadata }) => [
+      `${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`,
+    ]);
+    this.#configuration = followConfiguration(client);
+    this.#recorder = createRecorder(client, 'load-balancer-announcer', nodeName);
+    this.#responder = new Responder({ nodeAddresses, log });
+    this.#liveness = new Liveness({ nodeName, addresses: nodeAddresses, log, onChange: () => this.#reelect() });
+    this.#statuses = new L2Statuses({ client, nodeName, log });
+    this.#writes = createWorkQueue({
+      concurrency: 1,
+      run: (what) => (what === 'bgp' ? this.#writeBgp() : this.#tellNetworks()),
+      onError: (what, error, failures) =>
+        log[failures < 4 ? 'debug' : 'warn']({ what, err: error }, 'load balancers: cannot be told, will try again'),
+    });
+  }
+
+  get #caches(): readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] {
+    return [this.#services, this.#slices, this.#nodes];
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([...this.#caches.map((cache) => cache.synced), this.#configuration.synced]);
+    if (this.#stopped) return;
+    this.#services.subscribe(({ type, object }) => {
+      const key = keyOf(object);
+      const isBalanced = type !== 'deleted' && wantsAddress(object) && addressesOf(object).length > 0;
+      if (isBalanced) this.#balanced.set(key, object);
+      else if (!this.#balanced.delete(key)) return;
+      this.#soon();
+    });
+    this.#slices.subscribe(({ object: { metadata } }) => {
+      if (this.#balanced.has(`${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`)) this.#soon();
+    });
+    this.#nodes.subscribe((change) => {
+      if (change.type === 'updated' && isSame(change.old, change.object)) return;
+      if (change.object.metadata.name === this.#options.nodeName) this.#writes.add('networks');
+      this.#soon();
+    });
+    this.#configuration.subscribe(() => this.#soon());
+    this.#decide();
+    // What an earlier agent has told may be wrong by now.
+    this.#writes.add('bgp');
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#liveness.stop();
+    this.#responder.stop();
+    this.#slicesByService.stop();
+    this.#configuration.stop();
+    for (const cache of this.#caches) cache.stop();
+    await Promise.all([this.#writes.stop(), this.#statuses.stop(), this.#recorder.flush()]);
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => this.#decide(), settleMs);
+  }
+
+  /** A node came or went: what is this one's now is told to all, for they may have heard of another owner meanwhile. */
+  #reelect(): void {
+    this.#decide();
+    this.#responder.announceAgain();
+  }
+
+  #decide(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#stopped) return;
+    const { nodeName, log } = this.#options;
+    const before = this.#plan;
+    const all = this.#nodes.list();
+    this.#plan = decidePlan({
+      nodeName,
+      nodes: all,
+      services: [...this.#balanced.values()],
+      slicesOf: ({ metadata }) => this.#slicesByService.get(`${metadata.namespace}/${metadata.name}`),
+      configuration: this.#configuration.current,
+      isAlive: (node) => this.#liveness.isAlive(node),
+    });
+    this.#liveness.follow(all.filter(isReady).map(peerOf), this.#plan.isElecting);
+    this.#responder.set(this.#plan.l2);
+    for (const owned of this.#plan.l2) {
+      if (before.l2.some((one) => isOne(one, owned))) continue;
+      const text = `announcing from node "${nodeName}" with protocol "layer2"`;
+      this.#recorder.event(owned.service, 'Normal', 'nodeAssigned', text);
+      log.info({ service: keyOf(owned.service), address: owned.address }, 'this node announces the address');
+    }
+    this.#statuses.set(this.#plan.l2.map((owned) => ({ ...owned, links: this.#responder.linksOf(owned.address) })));
+    if (!isDeepStrictEqual(before.bgp, this.#plan.bgp)) this.#writes.add('bgp');
+  }
+
+  /** Tells the other nodes which networks this one is on: addresses of those are best announced there. */
+  async #tellNetworks(): Promise<void> {
+    const { client, nodeName, nodeAddresses } = this.#options;
+    using nl = Netlink.open();
+    const networks = listAddresses(nl).flatMap(({ address, prefix }) =>
+      nodeAddresses.includes(address) ? (parseCidr(`${address}/${prefix}`) ?? []) : [],
+    );
+    const text = networks.sort().join(',');
+    const node = this.#nodes.get({ name: nodeName });
+    if (node === undefined || node.metadata.annotations?.[onLinkAnnotation] === text) return;
+    const body = { metadata: { annotations: { [onLinkAnnotation]: text } } };
+    await client.patch(nodes, { name: nodeName }, { type: 'merge', body });
+  }
+
+  async #writeBgp(): Promise<void> {
+    const { client, nodeName } = this.#options;
+    const { bgp: spec } = this.#plan;
+    const key = { name: nodeName };
+    const present = await client.get(nodeBgpAnnouncements, key).catch(undefinedWhereMissing);
+    if (spec.peers === undefined && spec.routes === undefined) {
+      if (present !== undefined) await client.delete(nodeBgpAnnouncements, key);
+      return;
+    }
+    if (present !== undefined) {
+      if (!isDeepStrictEqual(present.spec, spec)) await client.update(nodeBgpAnnouncements, { ...present, spec });
+      return;
+    }
+    const node = this.#nodes.get(key);
+    await client.create(nodeBgpAnnouncements, {
+      apiVersion: 'network.weft.dev/v1alpha1',
+      kind: 'NodeBGPAnnouncement',
+      metadata: { name: nodeName, ...(node !== undefined && { ownerReferences: [ownedByNode(node)] }) },
+      spec,
+    } satisfies NodeBGPAnnouncement);
+  }
+}
+
+const isOne = (a: OwnedAddress, b: OwnedAddress): boolean =>
+  a.address === b.address && keyOf(a.service) === keyOf(b.service);
+
+function ownedByNode({ metadata: { name, uid } }: Stored<Node>) {
+  return { apiVersion: 'v1', kind: 'Node', name, uid };
+}
+
+function isReady({ status }: Node): boolean {
+  return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
+}
+
+function peerOf({ metadata, status }: Stored<Node>): { name: string; addresses: Ip[] } {
+  const addresses = (status?.addresses ?? []).filter(({ type }) => type === 'InternalIP');
+  return { name: metadata.name, addresses: addresses.flatMap(({ address }) => parseIp(address) ?? []) };
+}
+
+/** Whether nothing of a Node changed that is of concern here: it is written to all the time. */
+function isSame(a: Stored<Node>, b: Stored<Node>): boolean {
+  const [one, other] = [a, b].map((node) => [
+    isReady(node),
+    peerOf(node),
+    node.metadata.labels,
+    node.metadata.annotations?.[onLinkAnnotation],
+  ]);
+  return isDeepStrictEqual(one, other);
+}
+
+function undefinedWhereMissing(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
+}
