@@ -1,5 +1,6 @@
 // The three rules of the pod network, Services and names, seen from inside pods and nodes.
 import assert from 'node:assert/strict';
+import { Resolver } from 'node:dns/promises';
 import { test } from 'node:test';
 import { apply, cluster, kubectl, onNode, run, until, weft } from './tools.ts';
 
@@ -206,6 +207,29 @@ export function networkTests(): void {
     };
     const port = status.nodePorts.find((one) => one.service === 'default/echo-open')?.hostPort;
     assert.match(await (await fetch(`http://127.0.0.1:${port}/cgi-bin/peer`)).text(), /echo-/);
+  });
+
+  test('a NodePort of UDP answers on the host too', async () => {
+    const ports = [{ port: 53, protocol: 'UDP', nodePort: 30182 }];
+    await apply(
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'dns-outside', namespace: 'kube-system' },
+        spec: { type: 'NodePort', selector: { 'k8s-app': 'kube-dns' }, ports },
+      }),
+    );
+    const forwarded = async (): Promise<number | undefined> => {
+      const status: { nodePorts: { service: string; hostPort?: number }[] } = JSON.parse(
+        (await weft('status', '--name', cluster, '-o', 'json')).stdout,
+      );
+      return status.nodePorts.find((one) => one.service === 'kube-system/dns-outside')?.hostPort;
+    };
+    await until('the port is forwarded', async () => (await forwarded()) !== undefined, 10);
+    const port = await forwarded();
+    const resolver = new Resolver({ timeout: 1_000, tries: 3 });
+    resolver.setServers([`127.0.0.1:${port}`]);
+    assert.deepEqual(await resolver.resolve4('kubernetes.default.svc.cluster.local'), ['10.96.0.1']);
   });
 
   test('a Service follows its pods: none ready means refused at once, ready again means reached', async () => {
