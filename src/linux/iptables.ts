@@ -155,7 +155,7 @@ const longestComment = 255;
 
 /** In quotes where it is more than one word; what could end the quotes is no letter of a comment. */
 function commentText(text: string): string {
-  const plain = text.replaceAll(/[^ \w./:;,>()-]/g, '?').slice(0, longestComment);
+  const plain = text.replaceAll(/[^ \w./:;,>()+='-]/g, '?').slice(0, longestComment);
   return /^[\w./:-]+$/.test(plain) ? plain : `"${plain}"`;
 }
 

@@ -6,11 +6,13 @@ import { keyOf } from '../k8s/object.ts';
 import { endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
 import { type Iptables, openIptables } from '../linux/iptables-run.ts';
+import type { Scheduler } from '../linux/ipvs.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
 import { IptablesWriter } from './iptables/writer.ts';
+import { IpvsWriter } from './ipvs/writer.ts';
 import { NftablesWriter } from './nftables/writer.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode } from './service-port.ts';
@@ -33,6 +35,8 @@ export interface ProxyOptions {
   readonly serviceCidrs?: readonly Cidr[];
   /** How rules are written; nftables by default. */
   readonly mode?: ProxyMode;
+  /** In the mode ipvs: how one of several endpoints is chosen; rr, each in turn, by default. */
+  readonly ipvsScheduler?: Scheduler;
   /** Whether Services may claim addresses by spec.externalIPs; not by default. */
   readonly externalIps?: boolean;
   readonly log: Log;
@@ -135,8 +139,10 @@ async function openWriter(options: ProxyOptions, node: ProxyNode): Promise<Servi
         clusterCidrs,
         nodePortAddresses: 'all',
       });
-    default:
-      throw new Error(`the proxy mode ${mode} is not known; use nftables or iptables`);
+    case 'ipvs': {
+      const { ipvsScheduler: scheduler = 'rr', iptables = await openIptables() } = options;
+      return new IpvsWriter({ iptables, node, clusterCidrs, scheduler });
+    }
   }
 }
 

@@ -14,11 +14,15 @@ const places: Readonly<Record<Client, { namespace: string; IPv4: string; IPv6: s
 };
 const clients = Object.keys(places) as Client[];
 
-/** A question is asked so often at least, and at most until every endpoint that shall answer has done so. */
-const leastAsked = 6;
+/** How fast questions are asked. */
+export interface Pace {
+  /** Each so often at least, and at most until every endpoint that shall answer has done so. */
+  readonly leastAsked: number;
+  /** So many of one client at a time. */
+  readonly atOnce: number;
+}
+const fast: Pace = { leastAsked: 6, atOnce: 8 };
 const mostAsked = 60;
-/** So many questions of one client at a time. */
-const atOnce = 8;
 
 /** Servers for the endpoints a and c, in both families. */
 export async function serveCases(network: Network): Promise<void> {
@@ -31,7 +35,11 @@ export async function serveCases(network: Network): Promise<void> {
 }
 
 /** Asks all questions; one line for each that was not answered as expected. */
-export async function wrongAnswers(network: Network, cases: readonly PacketCase[]): Promise<string[]> {
+export async function wrongAnswers(
+  network: Network,
+  cases: readonly PacketCase[],
+  pace: Pace = fast,
+): Promise<string[]> {
   // ICMP errors are limited to few a second, and here many are wanted.
   network.run(
     'node',
@@ -49,6 +57,7 @@ export async function wrongAnswers(network: Network, cases: readonly PacketCase[
       const found = await askAll(
         asker,
         cases.filter(({ from }) => from === client),
+        pace,
       );
       asker.end();
       return found;
@@ -57,7 +66,7 @@ export async function wrongAnswers(network: Network, cases: readonly PacketCase[
   return wrong.flat();
 }
 
-async function askAll(asker: Asker, cases: readonly PacketCase[]): Promise<string[]> {
+async function askAll(asker: Asker, cases: readonly PacketCase[], { leastAsked, atOnce }: Pace): Promise<string[]> {
   const answers = new Map(cases.map((one) => [one, [] as string[]]));
   const ask = async (one: PacketCase): Promise<void> => {
     const given = answers.get(one) ?? [];

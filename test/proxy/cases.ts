@@ -98,7 +98,7 @@ export const serviceCases: readonly ServiceCase[] = [
     endpoints: 'a c',
     // kube-proxy does not masquerade it, and so an endpoint of a third node answers past the node that was asked.
     expect: { NodePort: { visitor: 'a* c*' } },
-    modes: ['nftables'],
+    modes: ['nftables', 'ipvs'],
   },
   {
     rule: 'external policy Local, no endpoints',
@@ -253,7 +253,7 @@ export const serviceCases: readonly ServiceCase[] = [
     rule: 'an address of the range that no Service has',
     endpoints: 'a',
     expect: { nobody: all('drop') },
-    modes: ['nftables'],
+    modes: ['nftables', 'ipvs'],
   },
 ];
 
@@ -280,6 +280,7 @@ function isSilence(mode: ProxyMode, { target, from, expected }: PacketCase): boo
 export interface PacketCase {
   /** The rule, the client, the protocol and the target, for a person. */
   readonly title: string;
+  readonly spec: ServiceSpec;
   readonly family: Family;
   readonly from: Client;
   readonly target: Target;
@@ -384,7 +385,7 @@ export function packetCases(mode: ProxyMode): PacketCase[] {
     .map((one) => (isSilence(mode, one) ? { ...one, expected: 'silence' } : one));
 }
 
-function questions({ rule, expect }: ServiceCase, index: number, family: Family): PacketCase[] {
+function questions({ rule, expect, spec = {} }: ServiceCase, index: number, family: Family): PacketCase[] {
   const own = addresses(family, index + 1);
   const to: Readonly<Record<Target, { address: string; port: number }>> = {
     ClusterIP: { address: own.cluster, port },
@@ -398,6 +399,7 @@ function questions({ rule, expect }: ServiceCase, index: number, family: Family)
     Object.entries(expect[target] ?? {}).flatMap(([client, outcome]) =>
       (['tcp', 'udp'] as const).map((protocol) => ({
         title: `${rule}: ${client} asks ${target} over ${protocol}, ${family}`,
+        spec,
         family,
         from: clients.find((one) => one === client) ?? 'pod',
         target,

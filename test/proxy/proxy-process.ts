@@ -7,8 +7,11 @@ import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
 import { endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
+import { listAddresses } from '../../src/linux/addresses.ts';
 import type { TableChange } from '../../src/linux/iptables.ts';
 import { openIptables } from '../../src/linux/iptables-run.ts';
+import { findLink } from '../../src/linux/links.ts';
+import { Netlink } from '../../src/linux/netlink.ts';
 import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp, type Family } from '../../src/net/address.ts';
@@ -40,6 +43,26 @@ async function change(type: 'put' | 'delete', object: KubeObject): Promise<void>
 }
 
 const iptables = mode === 'iptables' ? await openIptables() : undefined;
+
+/** IPVS tells nobody what is written; the address of a Service is written last. */
+function tellMarkersOfIpvs(): void {
+  using links = Netlink.open();
+  const link = findLink(links, 'kube-ipvs0')?.index;
+  for (const { address } of link === undefined ? [] : listAddresses(links, link))
+    if (address.startsWith('10.96.250.')) told.add(`marker ${address}`);
+}
+
+/** Each marker is told once. */
+class Told {
+  readonly #told = new Set<string>();
+
+  add(line: string): void {
+    if (!this.#told.has(line)) console.log(line);
+    this.#told.add(line);
+  }
+}
+const told = new Told();
+if (mode === 'ipvs') setInterval(tellMarkersOfIpvs, 20);
 
 const start = (): Promise<{ stop(): Promise<void> }> =>
   startProxy({

@@ -1,0 +1,175 @@
+// Writes Services into IPVS as kube-proxy does: virtual servers, addresses of kube-ipvs0, sets, and a few rules.
+
+import type { Iptables } from '../../linux/iptables-run.ts';
+import type { Scheduler, VirtualServerName } from '../../linux/ipvs.ts';
+import { monitorNftables } from '../../linux/nft-monitor.ts';
+import { type Cidr, type Family, familyOf } from '../../net/address.ts';
+import type { ProxyNode, ServicePortModel } from '../service-port.ts';
+import type { ProxyFacts, ServiceWriter } from '../writer.ts';
+import { type Change, changes } from './changes.ts';
+import { cleanUpIpvs, stopDraining } from './clean-up.ts';
+import { type Item, itemsOf } from './items.ts';
+import { dummyLink, IpvsKernel } from './kernel.ts';
+import { ipvsChainNames, RuleKeeper } from './rule-keeper.ts';
+import { kernelSetName, setNames } from './sets.ts';
+import { setIpvsSysctls } from './sysctls.ts';
+import { WantedItems } from './wanted.ts';
+
+export interface IpvsOptions {
+  readonly iptables: Iptables;
+  readonly node: Pick<ProxyNode, 'addresses' | 'nodePortAddresses'>;
+  /** The ranges of all pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
+  readonly clusterCidrs: readonly Cidr[];
+  /** How virtual servers choose, unless their Service says otherwise. */
+  readonly scheduler: Scheduler;
+}
+
+/** How often the kernel, which announces nothing of these, is asked whether somebody emptied them, in ms. */
+const glanceMs = 2_000;
+
+export class IpvsWriter implements ServiceWriter {
+  readonly mode = 'ipvs';
+  readonly iptablesChains = ipvsChainNames;
+  readonly #options: IpvsOptions;
+  readonly #families: readonly Family[];
+  readonly #rules: readonly RuleKeeper[];
+  readonly #kernel: IpvsKernel;
+  readonly #wanted = new WantedItems();
+  /** What is in the kernel; undefined where it must be read first. */
+  #there: Map<string, Item> | undefined;
+  #isWriting = false;
+  #glances = 0;
+
+  /** Throws where the kernel has no IPVS. */
+  constructor(options: IpvsOptions) {
+    this.#options = options;
+    const families = new Set<Family>([...options.node.addresses, ...options.clusterCidrs].map(familyOf));
+    if (families.size === 0) families.add('IPv4');
+    this.#families = [...families];
+    this.#kernel = IpvsKernel.open(this.#families);
+    this.#rules = this.#families.map((family) => new RuleKeeper(family, options.iptables));
+    this.setFacts({ serviceCidrs: [], podCidrs: [] });
+  }
+
+  get size(): number {
+    return this.#wanted.items.size;
+  }
+
+  set(owner: string, models: readonly ServicePortModel[]): void {
+    const own = models.filter(({ family }) => this.#families.includes(family));
+    this.#wanted.set(
+      owner,
+      own.flatMap((model) => itemsOf(model, this.#options)),
+    );
+  }
+
+  setFacts(facts: ProxyFacts): void {
+    for (const rules of this.#rules) rules.set({ ...facts, clusterCidrs: this.#options.clusterCidrs });
+  }
+
+  async apply(): Promise<void> {
+    this.#isWriting = true;
+    try {
+      await this.#write();
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  async #write(): Promise<void> {
+    const known = this.#there;
+    // Until all is written nothing is known for sure.
+    this.#there = undefined;
+    if (known === undefined) {
+      stopDraining();
+      setIpvsSysctls();
+      this.#kernel.prepare();
+    }
+    for (const rules of this.#rules) await rules.apply();
+    const there = known ?? (await this.#kernel.read());
+    const touched = this.#wanted.takeTouched();
+    const keys = known === undefined ? new Set([...there.keys(), ...this.#wanted.items.keys()]) : touched;
+    await this.#kernel.apply(changes(keys, this.#wanted.items, there), there);
+    this.#there = there;
+  }
+
+  async audit(): Promise<string[]> {
+    const damaged = new Set<string>();
+    for (const [index, rules] of this.#rules.entries())
+      if (!(await rules.isWhole())) damaged.add(`the rules of iptables for ${this.#families[index]}`);
+    if (!this.#kernel.hasLink()) damaged.add(`the link ${dummyLink}`);
+    if (this.#there === undefined) damaged.add('what could not be written');
+    else {
+      const there = await this.#kernel.read();
+      const keys = new Set([...there.keys(), ...this.#there.keys()]);
+      for (const change of changes(keys, this.#there, there)) damaged.add(placeOf(change));
+    }
+    if (damaged.size > 0) this.#there = undefined;
+    return [...damaged];
+  }
+
+  watch(disturbed: () => void): () => void {
+    const tables = new Set(
+      this.#families.flatMap((family) =>
+        ['filter', 'nat', 'mangle'].map((table) => `${family === 'IPv4' ? 'ip' : 'ip6'} ${table}`),
+      ),
+    );
+    const endMonitor = monitorNftables((written) => {
+      if (written === undefined || [...written].some((table) => tables.has(table))) disturbed();
+    });
+    const timer = setInterval(() => {
+      if (this.#there !== undefined && !this.#isWriting && !this.#glance(this.#there)) disturbed();
+    }, glanceMs);
+    timer.unref();
+    return () => {
+      endMonitor();
+      clearInterval(timer);
+    };
+  }
+
+  #glance(there: ReadonlyMap<string, Item>): boolean {
+    const counts = new Map<string, number>();
+    for (const family of this.#families) for (const name of setNames) counts.set(kernelSetName(name, family), 0);
+    const servers: VirtualServerName[] = [];
+    for (const item of there.values()) {
+      if (item.kind === 'server') servers.push(item.server);
+      if (item.kind !== 'element') continue;
+      const set = kernelSetName(item.set, item.family);
+      counts.set(set, (counts.get(set) ?? 0) + 1);
+    }
+    return this.#kernel.isWhole(counts, servers[this.#glances++ % Math.max(servers.length, 1)]);
+  }
+
+  /** Real servers that get no new connections go when they have none any more. */
+  async tidy(): Promise<boolean> {
+    const there = this.#there;
+    if (there === undefined) return false;
+    const draining = [...there.values()].filter(
+      (item) =>
+        item.kind === 'server' && item.server.protocol !== 'udp' && item.reals.some(({ weight }) => weight === 0),
+    );
+    this.#isWriting = true;
+    try {
+      for (const item of draining)
+        if (item.kind === 'server') await this.#kernel.apply(this.#kernel.drained(item.server), there);
+    } finally {
+      this.#isWriting = false;
+    }
+    return draining.length > 0;
+  }
+
+  async cleanUp(kept: ReadonlySet<string> = new Set()): Promise<void> {
+    this.#there = undefined;
+    this.#kernel.close();
+    await cleanUpIpvs(kept);
+  }
+}
+
+/** Where a change is to be made, in the words of those who look for it. */
+function placeOf(change: Change): string {
+  if (change.do === 'add' || change.do === 'delete')
+    return change.item.kind === 'address'
+      ? `addresses of ${dummyLink}`
+      : `set ${kernelSetName(change.item.set, change.item.family)}`;
+  return 'virtual servers';
+}

@@ -1,0 +1,13 @@
+// The IPVS mode, in a virtual machine whose kernel has it.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runInVm, whyNoVm } from '../vm/vm.ts';
+
+test('the case tables in IPVS', { skip: await whyNoVm() }, async () => {
+  const { code, output } = await runInVm({
+    modules: ['br_netfilter'],
+    command: ['scripts/node', 'test/proxy/cases-ipvs.inside.ts'],
+    timeoutSeconds: 180,
+  });
+  assert.equal(code, 0, output);
+});
