@@ -1,12 +1,13 @@
 // The cache: a local copy of a selection of objects, kept by list and watch, forever.
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiError, type Cache, type Change, type Client, type Selection } from './client.ts';
+import { ApiError, type Cache, type Change, type Client, type Selection, type Trim } from './client.ts';
 import { type KubeObject, keyOf, type ObjectKey, type Resource, type Stored } from './object.ts';
 
-export interface CacheOptions {
+export interface CacheOptions<T extends KubeObject> {
   /** Told in one line when the cache loses the server, and when a listener throws. */
   readonly onProblem: (problem: string) => void;
   readonly onStop?: () => void;
+  readonly trim?: Trim<T>;
 }
 
 /** The wait before the attempt after `failures` failed ones, in ms: 100 first, doubling to 5 s, jittered by a quarter. */
@@ -24,7 +25,7 @@ export function createCache<T extends KubeObject>(
   source: Pick<Client, 'list' | 'watch'>,
   resource: Resource<T>,
   selection: Selection,
-  options: CacheOptions,
+  options: CacheOptions<T>,
 ): Cache<T> {
   const objects = new Map<string, Stored<T>>();
   const byNamespace = new Map<string, Map<string, Stored<T>>>();
@@ -81,7 +82,7 @@ export function createCache<T extends KubeObject>(
       let problem: unknown;
       try {
         if (resourceVersion === undefined) {
-          const listed = await source.list(resource, selection);
+          const listed = await source.list(resource, selection, options.trim);
           if (ended.signal.aborted) return;
           replace(listed.items);
           resourceVersion = listed.resourceVersion;
@@ -93,7 +94,7 @@ export function createCache<T extends KubeObject>(
           failures = 0;
           resourceVersion = event.type === 'BOOKMARK' ? event.resourceVersion : event.object.metadata.resourceVersion;
           if (event.type === 'DELETED') remove(keyOf(event.object), event.object);
-          else if (event.type !== 'BOOKMARK') put(event.object);
+          else if (event.type !== 'BOOKMARK') put(options.trim?.(event.object) ?? event.object);
         }
       } catch (error) {
         problem = error;

@@ -79,11 +79,15 @@ export interface Cache<T extends KubeObject> {
   stop(): void;
 }
 
+/** What of an object is kept: the object without what nobody will read, where there are very many of them. */
+export type Trim<T extends KubeObject> = (object: Stored<T>) => Stored<T>;
+
 export interface Client {
   get<T extends KubeObject>(resource: Resource<T>, key: ObjectKey): Promise<Stored<T>>;
   list<T extends KubeObject>(
     resource: Resource<T>,
     selection?: Selection,
+    trim?: Trim<T>,
   ): Promise<{ items: Stored<T>[]; resourceVersion: string }>;
   create<T extends KubeObject>(resource: Resource<T>, object: T): Promise<Stored<T>>;
   /** Replaces the object; its resourceVersion guards against lost updates (ApiError with reason Conflict). */
@@ -109,7 +113,7 @@ export interface Client {
     options: Selection & { resourceVersion: string; signal?: AbortSignal },
   ): AsyncIterable<WatchEvent<T>>;
   /** A cache of the selection. Each call makes an own one: share it where several parts need the same. */
-  cache<T extends KubeObject>(resource: Resource<T>, selection?: Selection): Cache<T>;
+  cache<T extends KubeObject>(resource: Resource<T>, selection?: Selection, trim?: Trim<T>): Cache<T>;
   /** Any other request; the body is sent and the answer is read as JSON where it is JSON, as text otherwise. */
   request(method: string, path: string, body?: unknown): Promise<unknown>;
   /** Ends all caches, watches and connections. */

@@ -1,7 +1,7 @@
 // The client of a Kubernetes API server, embedded or real: connect(), fromKubeconfig(), inCluster().
 import { readFileSync } from 'node:fs';
 import { createCache } from './cache.ts';
-import { ApiError, type Cache, type Client, type Patch, type WatchEvent } from './client.ts';
+import { ApiError, type Cache, type Client, type Patch, type Trim, type WatchEvent } from './client.ts';
 import { JsonLines } from './json-lines.ts';
 import { readKubeconfig } from './kubeconfig.ts';
 import type { KubeObject, Resource, Stored } from './object.ts';
@@ -13,6 +13,8 @@ export { readKubeconfig } from './kubeconfig.ts';
 export type { ConnectOptions } from './transport.ts';
 
 const pageSize = 500;
+/** Where objects are trimmed there are many large ones: few of them as a whole at a time. */
+const trimmedPageSize = 100;
 const patchTypes: Record<Patch['type'], string> = {
   json: 'application/json-patch+json',
   merge: 'application/merge-patch+json',
@@ -27,7 +29,7 @@ export function connect(options: ConnectOptions): Client {
   const caches = new Set<Cache<KubeObject>>();
   const client: Client = {
     get: (resource, key) => object(resource, transport.send({ method: 'GET', path: objectPath(resource, key) })),
-    list: (resource, selection = {}) => listPages(transport, resource, selection),
+    list: (resource, selection = {}, trim) => listPages(transport, resource, selection, trim),
     create: (resource, body) =>
       object(
         resource,
@@ -54,8 +56,9 @@ export function connect(options: ConnectOptions): Client {
       await transport.send({ method: 'DELETE', path });
     },
     watch: (resource, watchOptions) => watch(transport, resource, watchOptions),
-    cache<T extends KubeObject>(resource: Resource<T>, selection = {}): Cache<T> {
-      const cache = createCache(client, resource, selection, { onProblem, onStop: () => caches.delete(cache) });
+    cache<T extends KubeObject>(resource: Resource<T>, selection = {}, trim?: Trim<T>): Cache<T> {
+      const onStop = (): void => void caches.delete(cache);
+      const cache = createCache(client, resource, selection, { onProblem, onStop, ...(trim && { trim }) });
       caches.add(cache);
       return cache;
     },
@@ -113,6 +116,7 @@ async function listPages<T extends KubeObject>(
   transport: Transport,
   resource: Resource<T>,
   { namespace, ...selection }: { namespace?: string; labelSelector?: string; fieldSelector?: string },
+  trim?: Trim<T>,
 ): Promise<{ items: Stored<T>[]; resourceVersion: string }> {
   const collection = collectionPath(resource, namespace);
   const page = async (more: Record<string, string | number | undefined>): Promise<ListAnswer> =>
@@ -123,14 +127,17 @@ async function listPages<T extends KubeObject>(
   do {
     let answer: ListAnswer;
     try {
-      answer = await page({ limit: pageSize, continue: next });
+      answer = await page({ limit: trim === undefined ? pageSize : trimmedPageSize, continue: next });
     } catch (error) {
       // The snapshot of the first page is gone: begin again, in one piece.
       if (next === undefined || !(error instanceof ApiError) || error.code !== 410) throw error;
       items.length = 0;
       answer = await page({});
     }
-    for (const item of answer.items ?? []) items.push(storedOf(resource, item));
+    for (const item of answer.items ?? []) {
+      const stored = storedOf(resource, item);
+      items.push(trim === undefined ? stored : trim(stored));
+    }
     resourceVersion = answer.metadata?.resourceVersion ?? '';
     next = answer.metadata?.continue || undefined;
   } while (next !== undefined);

@@ -109,10 +109,10 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
     async get(resource, key) {
       return typed(resource, kept(resource, pathOf(resource, key)));
     },
-    async list(resource, selection = {}) {
+    async list(resource, selection = {}, trim = (object) => object) {
       const matches = select(resource, selection);
       const items = [...store.values()].filter((each) => matches(each.resource, each.object));
-      return { items: items.map((each) => typed(resource, each.object)), resourceVersion: String(version) };
+      return { items: items.map((each) => trim(typed(resource, each.object))), resourceVersion: String(version) };
     },
     async create(resource, body) {
       const object: KubeObject = structuredClone(body);
@@ -181,11 +181,12 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
         signals.removeEventListener('abort', end);
       }
     },
-    cache: (resource, selection = {}) =>
+    cache: (resource, selection = {}, trim) =>
       createCache(client, resource, selection, {
         onProblem: (problem) => {
           throw new Error(problem);
         },
+        ...(trim && { trim }),
       }),
     async request(method, path, body) {
       requests.push({ verb: method, path, body });

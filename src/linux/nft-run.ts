@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Change, type Element, renderChange, type TableName } from './nft.ts';
 import { readElements } from './nft-elements.ts';
+import { readOutline, type TableOutline } from './nft-outline.ts';
 import { noteOwnProcess } from './own-processes.ts';
 
 /** The kernel or nft refused a transaction; nothing of it was done. The message is nft's own. */
@@ -19,8 +20,8 @@ export interface Nft {
   commit(table: TableName, change: Change): Promise<void>;
   /** Deletes the table; that there is none is no error. */
   remove(table: TableName): Promise<void>;
-  /** The table without the elements of its sets, as nft prints it; undefined when there is none. */
-  outline(table: TableName): Promise<string | undefined>;
+  /** The table without the elements of its sets; undefined when there is none. */
+  outline(table: TableName): Promise<TableOutline | undefined>;
   /** The elements of one set or map in the kernel; none when it is not there. Slow for large sets. */
   elements(table: TableName, set: string): Promise<Element[]>;
 }
@@ -48,14 +49,7 @@ export async function openNft(): Promise<Nft> {
       // The first line makes the second one valid where there is no table.
       await run(`add table ${family} ${name}\ndelete table ${family} ${name}\n`);
     },
-    async outline(table) {
-      try {
-        return await run(`list table ${table.family} ${table.name}\n`);
-      } catch (error) {
-        if (error instanceof NftError && missing.test(error.message)) return undefined;
-        throw error;
-      }
-    },
+    outline: async (table) => readOutline(table),
     async elements({ family, name }, set) {
       try {
         return readElements(set, await runTool(['--json', 'list', 'map', family, name, set]));

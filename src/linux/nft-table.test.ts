@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Change, Element, ElementText, TableName } from './nft.ts';
 import { elementKey, elementsOf, elementVerdict } from './nft.ts';
+import type { TableOutline } from './nft-outline.ts';
 import type { Nft } from './nft-run.ts';
 import { NftTable } from './nft-table.ts';
 
@@ -37,10 +38,10 @@ class MemoryKernel implements Nft {
   }
 
   async remove(): Promise<void> {}
-  async outline(): Promise<string | undefined> {
-    return this.there
-      ? `\tmap m {\n\t}\n${[...this.chains].map((name) => `\tchain ${name} {\n\t}\n`).join('')}`
-      : undefined;
+  async outline(): Promise<TableOutline | undefined> {
+    const chains = new Map([...this.chains].map((name) => [name, 0]));
+    const fingerprint = [...this.chains].join(' ');
+    return this.there ? { chains, sets: new Set(['m']), fingerprint } : undefined;
   }
 
   async elements(): Promise<Element[]> {

@@ -1,5 +1,6 @@
 // One nftables table that is ours: what it shall hold, what it holds, and the smallest change from one to the other.
 import type { Chain, Change, Element, ElementRun, SetDefinition, TableName } from './nft.ts';
+import type { TableOutline } from './nft-outline.ts';
 import type { Nft } from './nft-run.ts';
 import { type Claim, claim, difference, newSlot, placeOf, release, type Slot, winner } from './nft-slot.ts';
 
@@ -218,28 +219,19 @@ export class NftTable {
   async audit(): Promise<boolean> {
     if (!this.#written) return false;
     const outline = await this.#nft.outline(this.#schema);
-    const known = this.#outline ?? this.#firstOutline(outline);
-    if (outline !== undefined && outline === known) return true;
+    const known = this.#outline ?? (outline === undefined ? undefined : this.#firstOutline(outline));
+    if (outline !== undefined && outline.fingerprint === known) return true;
     this.#written = false;
     return false;
   }
 
-  /** The first look after a change of chains: the kernel's own wording is taken when everything is there. */
-  #firstOutline(outline: string | undefined): string | undefined {
-    if (outline === undefined) return undefined;
+  /** The first look after a change of chains: what the kernel has is taken for right when everything is there. */
+  #firstOutline(outline: TableOutline): string | undefined {
     const chains = [...this.#schema.chains, ...this.#chains.values()];
     const whole =
-      chains.every((chain) => ruleCount(outline, chain.name) === chain.rules.length) &&
-      this.#schema.sets.every((set) => outline.includes(` ${set.name} {`));
-    this.#outline = whole ? outline : undefined;
+      chains.every((chain) => outline.chains.get(chain.name) === chain.rules.length) &&
+      this.#schema.sets.every((set) => outline.sets.has(set.name));
+    this.#outline = whole ? outline.fingerprint : undefined;
     return this.#outline;
   }
-}
-
-/** How many rules the outline shows in a chain, or -1 without such a chain. */
-function ruleCount(outline: string, chain: string): number {
-  const start = outline.indexOf(`\tchain ${chain} {\n`);
-  if (start < 0) return -1;
-  const body = outline.slice(start, outline.indexOf('\n\t}', start)).split('\n').slice(1);
-  return body.filter((line) => line.trim() !== '' && !/^\t\ttype \w+ hook /.test(line)).length;
 }

@@ -20,6 +20,7 @@ import { serviceRanges } from './service-ranges.ts';
 import { ServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
 import { ServiceSync } from './sync.ts';
+import { trimService, trimSlice } from './trimmed.ts';
 import type { ProxyMode, ServiceWriter } from './writer.ts';
 
 export interface ProxyOptions {
@@ -73,8 +74,8 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       ),
   });
   const caches = {
-    services: client.cache(services),
-    slices: client.cache(endpointSlices),
+    services: client.cache(services, {}, trimService),
+    slices: client.cache(endpointSlices, {}, trimSlice),
     nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
   };
   // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.

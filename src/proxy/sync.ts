@@ -32,6 +32,7 @@ export class ServiceSync {
   readonly #options: SyncOptions;
   readonly #log: Log;
   readonly #pending = new Map<string, () => readonly ServicePortModel[]>();
+  /** The UDP ports as they were written. */
   readonly #models = new Map<string, readonly ServicePortModel[]>();
   readonly #external = new ExternalAddresses();
   readonly #stale: FlowFilter[] = [];
@@ -143,10 +144,12 @@ export class ServiceSync {
 
   #set(owner: string, models: readonly ServicePortModel[]): void {
     this.#writer.set(owner, models);
+    // Only of UDP is it of interest later what there was before.
+    const datagrams = models.filter(({ protocol }) => protocol === 'UDP');
     this.#stale.push(...staleFlows(this.#models.get(owner) ?? [], models, this.#options.node()));
     this.#external.set(owner, models);
-    if (models.length === 0) this.#models.delete(owner);
-    else this.#models.set(owner, models);
+    if (datagrams.length === 0) this.#models.delete(owner);
+    else this.#models.set(owner, datagrams);
   }
 
   #tidyLater(): void {
