@@ -26,7 +26,10 @@ export function statusCommand(): Command {
 function printStatus(status: ClusterStatus, blankBefore: boolean): void {
   if (blankBefore) print('');
   print(`Cluster ${status.name}: ${status.state}${status.api === undefined ? '' : `, API at ${status.api}`}`);
-  print(`Pods ${status.podCidrs.join(', ')} · Services ${status.serviceCidrs.join(', ')} · ${status.kubeconfig}`);
+  print(
+    `Pods ${status.podCidrs.join(', ')} · Services ${status.serviceCidrs.join(', ')} · load balancers ${status.lbPool}`,
+  );
+  print(status.kubeconfig);
   print('');
   printTable([
     ['NODE', 'ADDRESS', 'PODS', 'STATE'],
@@ -41,6 +44,18 @@ function printStatus(status: ClusterStatus, blankBefore: boolean): void {
       String(restarts),
     ]),
   ]);
+  if (status.loadBalancers.length > 0) {
+    print('');
+    printTable([
+      ['LOAD BALANCER', 'ADDRESS', 'PORTS', 'ANNOUNCED BY'],
+      ...status.loadBalancers.map(({ service, addresses, ports, announcedBy }) => [
+        service,
+        addresses.join(',') || '<pending>',
+        ports.join(','),
+        announcedBy.join(',') || '-',
+      ]),
+    ]);
+  }
   if (status.nodePorts.length === 0) return;
   print('');
   printTable([

@@ -45,6 +45,10 @@ export function upCommand(): Command {
     .option('--cross-subnet', 'with vxlan: no tunnels between nodes on one subnet')
     .option('--underlay-subnets <n>', 'how many subnets the nodes are on, joined by a router: 1 or 2 (default: 1)')
     .option('--proxy-mode <mode>', 'how Services are written into the kernel: nftables')
+    .option(
+      '--lb-pool <range[,range6]|none>',
+      "the addresses of load balancers (default: a range of the nodes' network)",
+    )
     .option('--api-port <port>', 'the port of the API server on 127.0.0.1 (default: any free one)')
     .option('--offline', 'no image pulls from outside registries (also: WEFT_OFFLINE=1)')
     .option('--config <file>', 'a YAML file with the same settings: name, nodes, podCidr, serviceCidr …')

@@ -19,6 +19,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     crossSubnet: false,
     underlaySubnets: 1,
     nodePortRange: { from: 30_000, to: 32_767 },
+    lbPool: '172.18.250.1-172.18.250.254',
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
     underlay: ['172.18.0.0/16'],

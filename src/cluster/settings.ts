@@ -1,6 +1,7 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
 import { type Port, parsePort } from '../net/address.ts';
 import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
+import { decideLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
 import { SettingsError } from './settings-error.ts';
@@ -14,6 +15,8 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings {
   readonly members: readonly number[];
   /** The node ports that Services may have. */
   readonly nodePortRange: NodePortRange;
+  /** The addresses of load balancers, as `--lb-pool` has them; or `none`. */
+  readonly lbPool: string;
   /** The port of the API server on 127.0.0.1; any free one where it is not chosen. */
   readonly apiPort?: Port;
   /** No image pulls from outside registries. */
@@ -27,6 +30,7 @@ export interface GivenSettings extends GivenFabricSettings {
   readonly podCidr?: unknown;
   readonly serviceCidr?: unknown;
   readonly nodePortRange?: unknown;
+  readonly lbPool?: unknown;
   readonly apiPort?: unknown;
   readonly offline?: unknown;
   readonly proxyMode?: unknown;
@@ -41,7 +45,7 @@ const mostNodes = 100;
 const longestName = 40;
 
 const known = [
-  ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'apiPort', 'offline'],
+  ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'lbPool', 'apiPort', 'offline'],
   ...['fabric', 'crossSubnet', 'underlaySubnets', 'proxyMode'],
 ];
 
@@ -72,6 +76,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     ...ranges,
     ...fabric,
     nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
+    lbPool: decideLbPool(given.lbPool, { ...ranges, ...fabric }),
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
   };
@@ -99,6 +104,7 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--service-cidr', given.serviceCidr, wanted.serviceCidrs, existing.serviceCidrs);
   const [wantedPorts, ports] = [wanted, existing].map((one) => formatPortRange(one.nodePortRange));
   compare('--node-port-range', given.nodePortRange, wantedPorts, ports);
+  compare('--lb-pool', given.lbPool, wanted.lbPool, existing.lbPool);
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
   compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);

@@ -5,6 +5,7 @@ import { asCidr, parsePort } from '../net/address.ts';
 import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
+import { noLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange } from './node-port-range.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -39,6 +40,7 @@ export function readSettings(name: string): ClusterSettings | undefined {
       nodePortRange: checkNodePortRange(
         read.nodePortRange === undefined ? defaultNodePortRange : formatPortRange(read.nodePortRange),
       ),
+      lbPool: typeof read.lbPool === 'string' ? read.lbPool : noLbPool,
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),
     };

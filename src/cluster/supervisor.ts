@@ -23,7 +23,7 @@ import { ensureIdentities, identity, readAuthority, readKeyPair, writeWhole } fr
 import { contextName, kubeconfigText } from './kubeconfig.ts';
 import { type ClusterLayout, dnsAddresses, layoutOf } from './layout.ts';
 import { reapplyConditions } from './links.ts';
-import { ensureLoadBalancerKinds } from './load-balancer-addon.ts';
+import { ensureLoadBalancers } from './load-balancer-addon.ts';
 import { findNode, halfRemoved, removeNodeTraces, withNode, withoutNode, writeHosts } from './members.ts';
 import { ensureNetwork } from './network.ts';
 import { ensureNodeNamespaces } from './node-mounts.ts';
@@ -180,7 +180,7 @@ class Supervisor {
     await ensureNetworkConfig(client, settings, layout);
     const [netns, clusterCidrs] = [netnsPath(layout.routerNetns), settings.podCidrs];
     await this.#parts.startRouter({ client, clusterCidrs, netns, log: this.#log.child({ part: 'router' }) });
-    await ensureLoadBalancerKinds(client);
+    await ensureLoadBalancers(client, settings.lbPool);
     await ensureDns(client, dnsAddresses(settings));
     const nodeCache = client.cache(nodes);
     await progress.step(`Nodes ready (${layout.nodes.length})`, () =>

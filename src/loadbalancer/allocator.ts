@@ -2,9 +2,9 @@
 import { keyOf } from '../k8s/object.ts';
 import type { Service } from '../k8s/types.generated.ts';
 import { type Family, familyOf, formatIp, type Ip, ipToBigInt } from '../net/address.ts';
+import { isBuggy, spanSize } from '../net/span.ts';
 import { type Pool, poolContains } from './pools.ts';
 import { type AddressRequest, readRequest, type SharingTerms, sharingConflict, sharingTerms } from './request.ts';
-import { isBuggy, spanSize } from './span.ts';
 
 /** What a Service was given, or a text that says why it was given nothing. */
 export type Allocation =

@@ -3,8 +3,8 @@ import type { IPAddressPool } from '../k8s/load-balancer.ts';
 import { keyOf } from '../k8s/object.ts';
 import type { Service } from '../k8s/types.generated.ts';
 import type { Ip } from '../net/address.ts';
+import { formatSpan, parseSpan, type Span, spanContains, spansOverlap } from '../net/span.ts';
 import { type Problem, readSelectors, type Selector } from './reading.ts';
-import { formatSpan, parseSpan, type Span, spanContains, spansOverlap } from './span.ts';
 
 export interface Pool {
   /** `namespace/name`. */

@@ -9,7 +9,7 @@ import {
   parseCidr,
   parseIp,
   rangeOf,
-} from '../net/address.ts';
+} from './address.ts';
 
 export interface Span {
   readonly family: Family;
