@@ -91,15 +91,18 @@ export class PodTables {
    * (TCP begins anew by itself.)
    */
   async forgetFlows(lease: Lease, change: 'opened' | 'closed'): Promise<void> {
-    for (const { protocol, hostPort: port } of lease.settings.ports) {
-      if (protocol !== 'udp') continue;
-      for (const address of lease.addresses) {
-        const flow = change === 'opened' ? { family: familyOf(address) } : { replySource: address };
-        await deleteFlows({ protocol, port, ...flow }).catch((error: unknown) =>
-          this.#log.warn({ port, error: String(error) }, 'old flows to a host port stay'),
-        );
-      }
-    }
+    const flows = lease.settings.ports
+      .filter(({ protocol }) => protocol === 'udp')
+      .flatMap(({ protocol, hostPort: port }) =>
+        lease.addresses.map((address) => ({
+          protocol,
+          port,
+          ...(change === 'opened' ? { family: familyOf(address) } : { replySource: address }),
+        })),
+      );
+    await deleteFlows(flows).catch((error: unknown) =>
+      this.#log.warn({ error: String(error) }, 'old flows to host ports stay'),
+    );
   }
 
   /** Someone else wrote to these tables, or (undefined) may have written to any. */

@@ -168,6 +168,21 @@ export class Netlink implements Disposable {
   }
 
   /**
+   * As {@link dump}, a part at a time: the kernel makes the next one when it is asked for. Objects that change meanwhile
+   * may be missed. The socket must not be used for anything else until the last part.
+   */
+  *dumpInParts(request: Request): Generator<Message[]> {
+    const sequence = ++this.#sequence;
+    libc.send(this.fd, encodeRequest(request, flag.dump, sequence));
+    for (;;) {
+      const part: Message[] = [];
+      const isLast = this.#readPart(sequence, request.what, (message) => part.push(message));
+      yield part;
+      if (isLast) return;
+    }
+  }
+
+  /**
    * As {@link request}, on a thread of libuv's pool: for what the kernel takes long for (it answers rtnetlink while it
    * is sent to). The socket must not be used for anything else until then.
    */
@@ -184,18 +199,22 @@ export class Netlink implements Disposable {
   }
 
   #readAnswer(sequence: number, what: string, each: (message: Message) => void): void {
-    for (;;) {
-      const length = libc.receive(this.fd, receiveBuffer);
-      if (length === undefined) throw new Error(`${what}: the kernel gave no answer`);
-      for (const message of parseMessages(Buffer.from(receiveBuffer.subarray(0, length)))) {
-        if (message.sequence !== sequence) continue;
-        if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
-          throwRefusal(message, what);
-          return;
-        }
-        each(message);
+    while (!this.#readPart(sequence, what, each));
+  }
+
+  /** One datagram of an answer; true where it was the last one. */
+  #readPart(sequence: number, what: string, each: (message: Message) => void): boolean {
+    const length = libc.receive(this.fd, receiveBuffer);
+    if (length === undefined) throw new Error(`${what}: the kernel gave no answer`);
+    for (const message of parseMessages(Buffer.from(receiveBuffer.subarray(0, length)))) {
+      if (message.sequence !== sequence) continue;
+      if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
+        throwRefusal(message, what);
+        return true;
       }
+      each(message);
     }
+    return false;
   }
 }
 

@@ -2,6 +2,7 @@
 import { deleteFlows, type FlowFilter } from '../linux/conntrack.ts';
 import type { Log } from '../log/log.ts';
 import type { Ip } from '../net/address.ts';
+import { Claims } from './claims.ts';
 import { ExternalAddresses } from './external-addresses.ts';
 import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { staleFlows } from './stale-flows.ts';
@@ -34,6 +35,7 @@ export class ServiceSync {
   readonly #pending = new Map<string, () => readonly ServicePortModel[]>();
   /** The UDP ports as they were written. */
   readonly #models = new Map<string, readonly ServicePortModel[]>();
+  readonly #claims: Claims;
   readonly #external = new ExternalAddresses();
   readonly #stale: FlowFilter[] = [];
   #facts: ProxyFacts | undefined;
@@ -51,11 +53,13 @@ export class ServiceSync {
   #lastRepair = Number.NEGATIVE_INFINITY;
   #failures = 0;
   #forgetting: Promise<void> = Promise.resolve();
+  #isForgetting = false;
 
   constructor(writer: ServiceWriter, options: SyncOptions) {
     this.#writer = writer;
     this.#options = options;
     this.#log = options.log;
+    this.#claims = new Claims(options.node);
   }
 
   /** How much there is in the kernel. */
@@ -142,7 +146,11 @@ export class ServiceSync {
     }
   }
 
-  #set(owner: string, models: readonly ServicePortModel[]): void {
+  #set(service: string, wanted: readonly ServicePortModel[]): void {
+    for (const [owner, models] of this.#claims.set(service, wanted)) this.#grant(owner, models);
+  }
+
+  #grant(owner: string, models: readonly ServicePortModel[]): void {
     this.#writer.set(owner, models);
     // Only of UDP is it of interest later what there was before.
     const datagrams = models.filter(({ protocol }) => protocol === 'UDP');
@@ -166,15 +174,16 @@ export class ServiceSync {
     }, tidyMilliseconds);
   }
 
-  /** Off the hot path: it looks through the connection table. */
+  /** Off the hot path, one look through the connection table for all that came together; what comes meanwhile waits. */
   #forgetStaleFlows(): void {
-    for (const flow of this.#stale.splice(0)) {
-      this.#forgetting = this.#forgetting.then(() =>
-        deleteFlows(flow).catch((error: unknown) =>
-          this.#log.warn({ ...flow, error: String(error) }, 'stale flows stay'),
-        ),
-      );
-    }
+    if (this.#stale.length === 0 || this.#isForgetting) return;
+    this.#isForgetting = true;
+    this.#forgetting = deleteFlows(this.#stale.splice(0))
+      .catch((error: unknown) => this.#log.warn({ error: String(error) }, 'stale UDP flows stay'))
+      .then(() => {
+        this.#isForgetting = false;
+        this.#forgetStaleFlows();
+      });
   }
 
   /** Someone else wrote to what is ours, or may have. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Stored } from '../../k8s/object.ts';
-import type { EndpointSlice, Pod, Service } from '../../k8s/types.generated.ts';
+import type { EndpointSlice, Node, Pod, Service } from '../../k8s/types.generated.ts';
 import { decideSubsets } from './legacy.ts';
 import { decideSlices } from './slices.ts';
 
@@ -120,4 +120,25 @@ test('Endpoints list ready and not ready addresses by their ports', () => {
     ]),
     [[['10.0.0.1', '10.0.0.2'], ['10.0.0.3'], [{ protocol: 'TCP', port: 8080 }]]],
   );
+});
+
+test('trafficDistribution writes for whom a ready endpoint is near: its zone, and its node where that is preferred', () => {
+  const node: Node = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'n1', labels: { 'topology.kubernetes.io/zone': 'z1' } },
+    spec: {},
+  };
+  const forZones = [{ name: 'z1' }];
+  const hints = (trafficDistribution: string, nodeOf: () => Node | undefined, state = {}) =>
+    decideSlices(service({ trafficDistribution }), [pod(1, state)], nodeOf, []).create[0]?.endpoints?.[0]?.hints;
+  const inZone = () => node;
+  assert.deepEqual(hints('PreferSameZone', inZone), { forZones });
+  assert.deepEqual(hints('PreferClose', inZone), { forZones });
+  assert.deepEqual(hints('PreferSameNode', inZone), { forZones, forNodes: [{ name: 'n1' }] });
+  assert.deepEqual(hints('PreferSameNode', none), { forNodes: [{ name: 'n1' }] });
+  assert.equal(hints('PreferSameZone', none), undefined);
+  assert.equal(hints('PreferSameZone', inZone, { ready: false }), undefined);
+  const plain = decideSlices(service(), [pod(1)], inZone, []).create[0]?.endpoints?.[0];
+  assert.deepEqual([plain?.hints, plain?.zone], [undefined, 'z1']);
 });
