@@ -12,33 +12,10 @@ const inside = (...argv: string[]): string =>
 
 /** A flow from a client to an address, answered from another one. */
 function insert(client: string, to: string, port: number, answered: string, protocol = 'udp'): void {
-  const original = ['--orig-src', client, '--orig-dst', to, '--orig-port-src', '1000', '--orig-port-dst', String(port)];
-  const reply = [
-    '--reply-src',
-    answered,
-    '--reply-dst',
-    client,
-    '--reply-port-src',
-    '8080',
-    '--reply-port-dst',
-    '1000',
-  ];
-  const state = protocol === 'tcp' ? ['--state', 'ESTABLISHED'] : [];
-  inside(
-    'conntrack',
-    '-I',
-    '-f',
-    family,
-    '-p',
-    protocol,
-    '-t',
-    '300',
-    ...original,
-    ...reply,
-    ...state,
-    '-u',
-    'SEEN_REPLY',
-  );
+  const original = `--orig-src ${client} --orig-dst ${to} --orig-port-src 1000 --orig-port-dst ${port}`;
+  const reply = `--reply-src ${answered} --reply-dst ${client} --reply-port-src 8080 --reply-port-dst 1000`;
+  const state = protocol === 'tcp' ? ' --state ESTABLISHED' : '';
+  inside('conntrack', ...`-I -p ${protocol} -t 300 ${original} ${reply}${state}`.split(' '));
 }
 
 /** What is left: `client address:port answerer`. */
@@ -67,7 +44,7 @@ describe('the connection table', () => {
     insert('10.1.0.3', '10.96.0.11', 53, '10.244.1.2');
     insert('10.1.0.4', '10.96.0.10', 53, '10.244.1.2', 'tcp');
     insert('fd01::1', 'fd96::a', 53, 'fd44::2');
-    insert('fd01::1', 'fd96::b', 53, 'fd44::2');
+    insert('fd01::2', 'fd96::b', 53, 'fd44::2');
   });
   after(() => execFileSync('ip', ['netns', 'delete', namespace]));
 
@@ -85,6 +62,6 @@ describe('the connection table', () => {
       { protocol: 'udp', destination: asIp('fd96::a'), port: 53 },
     );
     assert.equal(count, 5);
-    assert.deepEqual(left(), ['10.1.0.4 10.96.0.10 53 10.244.1.2', 'fd01::1 fd96::b 53 fd44::2']);
+    assert.deepEqual(left(), ['10.1.0.4 10.96.0.10 53 10.244.1.2', 'fd01::2 fd96::b 53 fd44::2']);
   });
 });
