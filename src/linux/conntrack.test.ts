@@ -39,5 +39,6 @@ test('the kernel compares what all filters have in common', () => {
   assert.equal(flags(filter(), filter({ replySource: asIp('10.244.1.2') })), 2 + 8 + 32);
   assert.equal(flags(filter(), filter({ destination: asIp('10.96.0.11') })), 8 + 32);
   assert.equal(flags(filter(), filter({ port: 54 })), 2 + 8);
+  assert.equal(flags(filter({ destination: asIp('fd96::a') })), 8 + 32);
   assert.equal(flags(filter({ port: 54 }), { protocol: 'udp', port: 53 }), 8);
 });

@@ -92,18 +92,24 @@ const familyOfFilter = ({ destination, replySource, family = 'IPv4' }: FlowFilte
 /** struct nfgenmsg. */
 const header = (family: Family): Buffer => Buffer.from([addressFamily(family), 0, 0, 0]);
 
-/** What the kernel itself can leave out: other protocols, and other destinations where all filters have one. */
+/**
+ * What the kernel itself can leave out: other protocols, and other ports and destinations where all filters have one.
+ * (Asked for one destination of IPv6, Linux 6.18 lists all others in its place.)
+ */
 export function kernelFilter(filters: readonly FlowFilter[]): Buffer[] {
   const [first] = filters;
   if (first === undefined) return [];
   const { protocol, destination, port } = first;
   const onePort = filters.every((filter) => filter.port === port);
-  const oneDestination = destination !== undefined && filters.every((filter) => filter.destination === destination);
+  const oneDestination =
+    destination !== undefined &&
+    familyOf(destination) === 'IPv4' &&
+    filters.every((filter) => filter.destination === destination);
   const bigEndianPort = Buffer.alloc(2);
   bigEndianPort.writeUInt16BE(port);
   const compared =
     COMPARE.protocol + (onePort ? COMPARE.destinationPort : 0) + (oneDestination ? COMPARE.destination : 0);
-  const ip = oneDestination ? [attribute(IP[familyOf(destination)].destination, ipBytes(destination))] : [];
+  const ip = oneDestination ? [attribute(IP.IPv4.destination, ipBytes(destination))] : [];
   return [
     nested(CTA.original, [
       ...(ip.length > 0 ? [nested(TUPLE.ip, ip)] : []),

@@ -61,7 +61,7 @@ describe('the connection table', () => {
       { protocol: 'udp', port: 53 },
       { protocol: 'udp', destination: asIp('fd96::a'), port: 53 },
     );
-    assert.equal(count, 5);
     assert.deepEqual(left(), ['10.1.0.4 10.96.0.10 53 10.244.1.2', 'fd01::2 fd96::b 53 fd44::2']);
+    assert.equal(count, 5);
   });
 });
