@@ -8,6 +8,7 @@ import { readPeers } from './peers.ts';
 export interface NodeOptions {
   readonly inPlace?: string;
   readonly vtep?: string;
+  readonly wireguard?: string;
   readonly ready?: boolean;
 }
 
@@ -15,7 +16,7 @@ export function node(
   name: string,
   podCIDRs: readonly string[],
   addresses: readonly string[],
-  { inPlace, vtep, ready = true }: NodeOptions = {},
+  { inPlace, vtep, wireguard, ready = true }: NodeOptions = {},
 ): Node {
   return {
     apiVersion: 'v1',
@@ -25,6 +26,7 @@ export function node(
       annotations: {
         ...(inPlace !== undefined && { [fabricAnnotation.inPlace]: inPlace }),
         ...(vtep !== undefined && { [fabricAnnotation.vtep]: vtep }),
+        ...(wireguard !== undefined && { [fabricAnnotation.wireguard]: wireguard }),
       },
     },
     spec: { podCIDRs: [...podCIDRs] },

@@ -4,9 +4,11 @@ import { type FabricKindName, type NetworkConfig, networkConfigKey } from '../k8
 import type { Node } from '../k8s/types.generated.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
+import type { WireguardKey } from '../net/wireguard-key.ts';
+import { decideEncrypted, lingeringEncryption } from './encryption.ts';
 import { decideHostGateway } from './host-gateway.ts';
 import type { FabricContext, Peers } from './peers.ts';
-import { emptyPlan, type FabricPlan } from './plan.ts';
+import { emptyPlan, type FabricLink, type FabricPlan } from './plan.ts';
 import { decideRouter } from './router.ts';
 import type { Underlay } from './underlay.ts';
 import { decideVxlan, lingeringEndpoint } from './vxlan.ts';
@@ -19,6 +21,8 @@ export interface FabricInput {
   /** The Nodes that `peers` were read from, for what a kind wants to know besides. */
   readonly nodes: readonly Node[];
   readonly underlay: Underlay;
+  /** The public key of this node; undefined where it has none, or its kernel has no WireGuard. */
+  readonly wireguardKey?: WireguardKey;
 }
 
 /** What else runs for a fabric besides what the kernel holds (BIRD for bgp). */
@@ -77,13 +81,15 @@ export function decideFabric(input: FabricInput): FabricPlan {
     const reason = `the fabric ${fabric} is not offered by this version`;
     return { ...emptyPlan, problems: [{ owner, reason }], waitsFor: 'another choice' };
   }
-  const plan = kind.decide(input);
-  const lingering = fabric === 'vxlan' ? undefined : lingeringEndpoint(input);
-  if (lingering === undefined) return plan;
+  const plan = input.config.encrypted ? decideEncrypted(input) : kind.decide(input);
+  const has = (device: FabricLink['kind']): boolean => plan.links.some((link) => link.kind === device);
+  const tunnels = has('vxlan') ? undefined : lingeringEndpoint(input);
+  const encryption = has('wireguard') ? undefined : lingeringEncryption(input);
   return {
     ...plan,
-    links: [...plan.links, ...lingering.links],
-    addresses: [...plan.addresses, ...lingering.addresses],
-    sysctls: [...plan.sysctls, ...lingering.sysctls],
+    links: [...plan.links, ...(tunnels?.links ?? []), ...(encryption?.links ?? [])],
+    addresses: [...plan.addresses, ...(tunnels?.addresses ?? []), ...(encryption?.addresses ?? [])],
+    sysctls: [...plan.sysctls, ...(tunnels?.sysctls ?? []), ...(encryption?.sysctls ?? [])],
+    wireguardPeers: [...plan.wireguardPeers, ...(encryption?.wireguardPeers ?? [])],
   };
 }

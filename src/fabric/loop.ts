@@ -19,7 +19,6 @@ import { type FabricContext, peerOf, readPeers } from './peers.ts';
 import type { FabricProblem } from './plan.ts';
 import { isSurprise } from './surprises.ts';
 import { readUnderlay, type Underlay } from './underlay.ts';
-import { vxlanName } from './vxlan.ts';
 
 /** Events that come together are one pass: this long after the first one, in ms. */
 const settleMs = 20;
@@ -102,12 +101,12 @@ export class FabricLoop {
     );
     const groups = [
       ...[routeGroup.link, routeGroup.neighbour, routeGroup.ipv4Address, routeGroup.ipv6Address],
-      ...[routeGroup.ipv4Route, routeGroup.ipv6Route],
+      ...[routeGroup.ipv4Route, routeGroup.ipv6Route, routeGroup.ipv4Rule, routeGroup.ipv6Rule],
     ];
     this.#ends.push(
       monitorNetlink({ groups, ...(netns !== undefined && { netns }) }, (event) => {
-        const { state, device } = this.#kernel;
-        if (state === undefined || !isSurprise(event, { state, device, underlay: this.#underlayLinks })) return;
+        const { state, devices } = this.#kernel;
+        if (state === undefined || !isSurprise(event, { state, devices, underlay: this.#underlayLinks })) return;
         this.#surprised = true;
         this.#lookAnew(settleMs);
       }),
@@ -121,6 +120,7 @@ export class FabricLoop {
     for (const end of this.#ends.splice(0).reverse()) end();
     clearTimeout(this.#timer);
     await this.#running;
+    this.#kernel.close();
     this.#nl.close();
   }
 
@@ -181,7 +181,7 @@ export class FabricLoop {
   #readKernel(): void {
     const links = listLinks(this.#nl);
     const addresses = listAddresses(this.#nl);
-    this.#underlay = readUnderlay(links, addresses, vxlanName);
+    this.#underlay = readUnderlay(links, addresses);
     const own = new Set(this.#underlay.addresses.map(({ address }) => address));
     const present = addresses.filter(({ address }) => own.has(address)).map(({ link }) => link);
     // A link that went down has no place in the underlay any more, and is to be noticed when it comes back.

@@ -2,6 +2,7 @@
 import { fabricAnnotation } from '../k8s/network-config.ts';
 import type { Node } from '../k8s/types.generated.ts';
 import { type Cidr, familyOf, type Ip, parseCidr, parseIp, type Range, rangeOf } from '../net/address.ts';
+import { parseWireguardKey, type WireguardKey } from '../net/wireguard-key.ts';
 import type { FabricProblem } from './plan.ts';
 
 /** A node, as far as a fabric is concerned. */
@@ -17,6 +18,8 @@ export interface Peer {
   readonly inPlace?: string;
   /** The address at which it says it takes in VXLAN. */
   readonly vtep?: Ip;
+  /** The public key by which it says that it takes in encrypted packets. */
+  readonly wireguardKey?: WireguardKey;
 }
 
 /** A range of another node that may be routed to it. */
@@ -53,6 +56,7 @@ export function peerOf(node: Node): Peer {
   const texts = node.spec?.podCIDRs ?? (node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR]);
   const inPlace = annotations?.[fabricAnnotation.inPlace];
   const vtep = parseIp(annotations?.[fabricAnnotation.vtep] ?? '');
+  const wireguardKey = parseWireguardKey(annotations?.[fabricAnnotation.wireguard] ?? '');
   const peer: Peer = {
     name,
     owner: `Node ${name}`,
@@ -63,6 +67,7 @@ export function peerOf(node: Node): Peer {
     ready: node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
     ...(inPlace === undefined ? {} : { inPlace }),
     ...(vtep === undefined ? {} : { vtep }),
+    ...(wireguardKey === undefined ? {} : { wireguardKey }),
   };
   read.set(node, peer);
   return peer;

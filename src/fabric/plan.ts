@@ -1,8 +1,9 @@
 // What a fabric wants the kernel of a node to hold: typed data, each with the object that asks for it.
 import type { Cidr, Ip, Mac } from '../net/address.ts';
+import type { WireguardKey } from '../net/wireguard-key.ts';
 
 /** A VXLAN device: one for all other nodes, which are told apart by its forwarding entries. */
-export interface FabricLink {
+export interface FabricVxlan {
   readonly kind: 'vxlan';
   readonly name: string;
   readonly mac: Mac;
@@ -12,6 +13,38 @@ export interface FabricLink {
   readonly port: number;
   /** The address of the underlay from which it sends. */
   readonly local: Ip;
+  readonly owner: string;
+}
+
+/** A WireGuard device: one for all other nodes, which are its peers. */
+export interface FabricWireguard {
+  readonly kind: 'wireguard';
+  readonly name: string;
+  readonly mtu: number;
+  /** The UDP port on which it listens. */
+  readonly port: number;
+  /** That of the node's key pair; the private one is given to the kernel only. */
+  readonly publicKey: WireguardKey;
+  readonly owner: string;
+}
+
+export type FabricLink = FabricVxlan | FabricWireguard;
+
+/** Another node as the peer of a WireGuard device. */
+export interface FabricWireguardPeer {
+  readonly link: string;
+  readonly publicKey: WireguardKey;
+  readonly endpoint: Ip;
+  readonly port: number;
+  /** The ranges that are sent to it, and the only sources that are accepted from it. */
+  readonly allowed: readonly Cidr[];
+  readonly owner: string;
+}
+
+/** Packets from a range are looked up in a table before the main one. */
+export interface FabricRule {
+  readonly from: Cidr;
+  readonly table: number;
   readonly owner: string;
 }
 
@@ -25,11 +58,14 @@ export interface FabricAddress {
 /** A route that this node needs. */
 export interface FabricRoute {
   readonly to: Cidr;
-  readonly via: Ip;
+  /** The next hop; absent where the link alone tells the way. */
+  readonly via?: Ip;
   /** The interface, where the next hop alone does not tell it: the next hop is then taken to be on that link. */
   readonly link?: string;
   /** Where there are several routes to one destination, the one with the least is taken. Default: the kernel's. */
   readonly metric?: number;
+  /** The table that it is in; the main one where absent. */
+  readonly table?: number;
   /** The largest packet that the node itself sends that way, where it is less than the link's. */
   readonly mtu?: number;
   /** The object that asks for it: `Node worker2`. */
@@ -68,10 +104,12 @@ export interface FabricProblem {
 export interface FabricPlan {
   readonly links: readonly FabricLink[];
   readonly addresses: readonly FabricAddress[];
-  /** One a destination, sorted by it. */
+  /** One a destination and table, sorted by it. */
   readonly routes: readonly FabricRoute[];
   readonly neighbours: readonly FabricNeighbour[];
   readonly forwarding: readonly FabricForwarding[];
+  readonly wireguardPeers: readonly FabricWireguardPeer[];
+  readonly rules: readonly FabricRule[];
   readonly sysctls: readonly FabricSysctl[];
   readonly problems: readonly FabricProblem[];
   /** Where it is there: what the plan waits for; the kernel is left as it is until then. */
@@ -84,6 +122,8 @@ export const emptyPlan: FabricPlan = {
   routes: [],
   neighbours: [],
   forwarding: [],
+  wireguardPeers: [],
+  rules: [],
   sysctls: [],
   problems: [],
 };

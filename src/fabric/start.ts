@@ -1,13 +1,18 @@
 // The fabric of a node: follows the chosen kind, changes from one to another without a gap, and says what is in place.
+import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
 import { type FabricKindName, fabricAnnotation } from '../k8s/network-config.ts';
 import { nodes } from '../k8s/resources.ts';
 import { writeSysctl } from '../linux/netns.ts';
+import { hasWireguard } from '../linux/wireguard.ts';
 import type { Log } from '../log/log.ts';
-import { type Cidr, familyOf, type Ip } from '../net/address.ts';
+import { type Cidr, familyOf } from '../net/address.ts';
+import { inPlaceName } from './encryption.ts';
 import { type CompanionOptions, decideFabric, type FabricCompanion, kinds } from './kinds.ts';
 import { FabricLoop, type Pass } from './loop.ts';
+import { makeNodeKey, type NodeKey, readNodeKey } from './node-key.ts';
+import type { FabricLink } from './plan.ts';
 import { FabricReport } from './report.ts';
 
 export interface FabricOptions {
@@ -16,6 +21,8 @@ export interface FabricOptions {
   readonly clusterCidrs: readonly Cidr[];
   /** Where the files of what runs for a fabric are (BIRD's); a default of its own where absent. */
   readonly runDir?: string;
+  /** Where the node keeps its private key for encryption, across restarts. */
+  readonly stateDir: string;
   readonly log: Log;
 }
 
@@ -43,6 +50,7 @@ class FabricAgent {
   /** Kinds that were chosen before and still run until the current one is in place. */
   readonly #former: Running[] = [];
   #isCleared = false;
+  #key: NodeKey | undefined;
 
   constructor(options: FabricOptions) {
     const { client, nodeName, clusterCidrs, log } = options;
@@ -59,21 +67,37 @@ class FabricAgent {
       await companion?.stop({ remove: false });
   }
 
-  async #pass({ input, kernel, surprised, problems }: Pass): Promise<boolean> {
+  async #pass({ input: seen, kernel, surprised, problems }: Pass): Promise<boolean> {
+    const { fabric, encrypted } = seen.config;
+    const key = this.#nodeKey(encrypted);
+    const input = key === undefined ? seen : { ...seen, wireguardKey: key.publicKey };
     const plan = decideFabric(input);
     if (plan.waitsFor !== undefined) {
       this.#report.problems([...problems, ...plan.problems], plan.waitsFor);
       return true;
     }
-    const { companion } = await this.#running(input.config.fabric);
-    const added = kernel.write(plan, { prune: false });
+    const { companion } = await this.#running(fabric);
+    const secret = key === undefined ? {} : { privateKey: key.privateKey };
+    const added = kernel.write(plan, { prune: false, ...secret });
     const isComplete = companion === undefined || (await companion.follow(input));
-    const pruned = isComplete ? kernel.write(plan, { prune: true }) : { done: [], failed: added.failed };
+    const pruned = isComplete ? kernel.write(plan, { prune: true, ...secret }) : { done: [], failed: added.failed };
     this.#report.written({ ...pruned, done: [...added.done, ...pruned.done] }, surprised);
     this.#report.problems([...problems, ...plan.problems, ...pruned.failed]);
-    if (isComplete) await this.#retire(input.config.fabric);
-    const isAnnounced = isComplete && (await this.#announce(input.config.fabric, plan.links[0]?.local));
+    if (isComplete) await this.#retire(fabric);
+    const isAnnounced = isComplete && (await this.#announce(inPlaceName(fabric, encrypted), plan.links));
     return isComplete && isAnnounced && pruned.failed.length === 0;
+  }
+
+  /** That of an earlier life; a new one where there is none and it is needed. */
+  #nodeKey(isNeeded: boolean): NodeKey | undefined {
+    if (this.#key !== undefined) return this.#key;
+    const file = join(this.#options.stateDir, 'wireguard.key');
+    const present = readNodeKey(file);
+    if ((present === undefined && !isNeeded) || !hasWireguard()) return undefined;
+    this.#key = present ?? makeNodeKey(file);
+    if (present !== undefined) return present;
+    this.#options.log.info({ publicKey: this.#key.publicKey }, 'a new key for WireGuard');
+    return this.#key;
   }
 
   /** The chosen kind, started where it is a new choice. */
@@ -101,12 +125,18 @@ class FabricAgent {
   }
 
   /** Tells the other nodes what is in place here, by annotations of the own Node. True when they are as they should be. */
-  async #announce(fabric: FabricKindName, vtep: Ip | undefined): Promise<boolean> {
+  async #announce(inPlace: string, links: readonly FabricLink[]): Promise<boolean> {
     const { client, nodeName, log } = this.#options;
     const node = this.loop.node(nodeName);
     if (node === undefined) return true;
     const { annotations = {} } = node.metadata;
-    const wanted = { [fabricAnnotation.inPlace]: fabric, [fabricAnnotation.vtep]: vtep };
+    const vxlan = links.find((link) => link.kind === 'vxlan');
+    const wireguard = links.find((link) => link.kind === 'wireguard');
+    const wanted = {
+      [fabricAnnotation.inPlace]: inPlace,
+      [fabricAnnotation.vtep]: vxlan?.local,
+      [fabricAnnotation.wireguard]: wireguard?.publicKey,
+    };
     const different = Object.entries(wanted).filter(([key, value]) => annotations[key] !== value);
     if (different.length === 0) return true;
     const changes = Object.fromEntries(different.map(([key, value]) => [key, value ?? null]));

@@ -16,11 +16,20 @@ const planOf = (fabric: 'host-gw' | 'vxlan', ...nodes: Node[]): FabricPlan =>
 /** The kernel after a plan was written. */
 function stateOf(plan: FabricPlan): KernelState {
   const state = emptyState();
-  for (const { name, mac, mtu, vni, port, local } of plan.links)
-    state.links.set(name, { name, mac, mtu, up: true, vxlan: { vni, port, local, learning: false } });
+  for (const link of plan.links) {
+    const { name, mtu, port } = link;
+    if (link.kind === 'wireguard')
+      state.links.set(name, { kind: 'wireguard', name, mtu, up: true, port, publicKey: link.publicKey });
+    else {
+      const vxlan = { vni: link.vni, port, local: link.local, learning: false };
+      state.links.set(name, { kind: 'vxlan', name, mac: link.mac, mtu, up: true, vxlan });
+    }
+  }
   for (const { owner: _, ...entry } of plan.addresses) state.addresses.set(keyOf.address(entry), entry);
   for (const { owner: _, ...entry } of plan.neighbours) state.neighbours.set(keyOf.neighbour(entry), entry);
   for (const { owner: _, ...entry } of plan.forwarding) state.forwarding.set(keyOf.forwarding(entry), entry);
+  for (const { owner: _, ...entry } of plan.wireguardPeers) state.wireguardPeers.set(keyOf.wireguardPeer(entry), entry);
+  for (const { owner: _, ...entry } of plan.rules) state.rules.set(keyOf.rule(entry), entry);
   for (const { owner: _, ...entry } of plan.routes) state.routes.set(keyOf.route(entry), entry);
   for (const { key, value } of plan.sysctls) state.sysctls.set(key, value);
   return state;
@@ -70,7 +79,8 @@ test('a device with another VNI, or one that learns, is made anew with all that 
   const plan = planOf('vxlan', peer(1));
   for (const wrong of [{ vni: 7 }, { learning: true }, { port: 4789 }]) {
     const state = stateOf(plan);
-    for (const [key, link] of state.links) state.links.set(key, { ...link, vxlan: { ...link.vxlan, ...wrong } });
+    for (const [key, link] of state.links)
+      if (link.kind === 'vxlan') state.links.set(key, { ...link, vxlan: { ...link.vxlan, ...wrong } });
     const { made, addresses, neighbours, forwarding, routes } = diffPlan(plan, state);
     assert.deepEqual(
       [made.length, addresses.length, neighbours.length, forwarding.length, routes.length],

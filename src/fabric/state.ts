@@ -1,6 +1,8 @@
 // What the fabric has in a kernel, as data, and what has to be written so that it becomes what a plan wants. Pure.
 import type { VxlanData } from '../linux/links.ts';
+import { mainTable } from '../linux/routes.ts';
 import { type Cidr, familyOf, type Ip, type Mac } from '../net/address.ts';
+import type { WireguardKey } from '../net/wireguard-key.ts';
 import type {
   FabricAddress,
   FabricForwarding,
@@ -8,16 +10,30 @@ import type {
   FabricNeighbour,
   FabricPlan,
   FabricRoute,
+  FabricRule,
   FabricSysctl,
+  FabricWireguardPeer,
 } from './plan.ts';
 
-export interface PresentLink {
+interface PresentDevice {
   readonly name: string;
-  readonly mac?: Mac;
   readonly mtu: number;
   readonly up: boolean;
+}
+
+export interface PresentVxlan extends PresentDevice {
+  readonly kind: 'vxlan';
+  readonly mac?: Mac;
   readonly vxlan: VxlanData;
 }
+
+export interface PresentWireguard extends PresentDevice {
+  readonly kind: 'wireguard';
+  readonly publicKey?: WireguardKey;
+  readonly port: number;
+}
+
+export type PresentLink = PresentVxlan | PresentWireguard;
 
 export interface PresentRoute {
   readonly to: Cidr;
@@ -25,12 +41,17 @@ export interface PresentRoute {
   /** The fabric's device, where the route leads through it. */
   readonly link?: string;
   readonly metric?: number;
+  /** Absent: the main one. */
+  readonly table?: number;
   readonly mtu?: number;
 }
 
 export type PresentAddress = Omit<FabricAddress, 'owner'>;
 export type PresentNeighbour = Omit<FabricNeighbour, 'owner'>;
 export type PresentForwarding = Omit<FabricForwarding, 'owner'>;
+export type PresentWireguardPeer = Omit<FabricWireguardPeer, 'owner' | 'endpoint' | 'port'> &
+  Partial<Pick<FabricWireguardPeer, 'endpoint' | 'port'>>;
+export type PresentRule = Omit<FabricRule, 'owner'>;
 
 /** The fabric's own things in a kernel, each by what tells it from others of its sort. */
 export interface KernelState {
@@ -38,7 +59,9 @@ export interface KernelState {
   readonly addresses: Map<string, PresentAddress>;
   readonly neighbours: Map<string, PresentNeighbour>;
   readonly forwarding: Map<string, PresentForwarding>;
+  readonly wireguardPeers: Map<string, PresentWireguardPeer>;
   readonly routes: Map<string, PresentRoute>;
+  readonly rules: Map<string, PresentRule>;
   /** Only those that were written: nobody else changes them. */
   readonly sysctls: Map<string, string>;
 }
@@ -49,7 +72,9 @@ export function emptyState(): KernelState {
     addresses: new Map(),
     neighbours: new Map(),
     forwarding: new Map(),
+    wireguardPeers: new Map(),
     routes: new Map(),
+    rules: new Map(),
     sysctls: new Map(),
   };
 }
@@ -62,27 +87,34 @@ export const keyOf = {
   address: ({ link, address, prefix }: PresentAddress): string => `${link} ${address}/${prefix}`,
   neighbour: ({ link, address }: Pick<PresentNeighbour, 'link' | 'address'>): string => `${link} ${address}`,
   forwarding: ({ link, mac }: Pick<PresentForwarding, 'link' | 'mac'>): string => `${link} ${mac}`,
-  route: ({ to, metric }: Pick<PresentRoute, 'to' | 'metric'>): string =>
-    `${to} ${metric ?? defaultMetric[familyOf(to)]}`,
+  wireguardPeer: ({ link, publicKey }: Pick<PresentWireguardPeer, 'link' | 'publicKey'>): string =>
+    `${link} ${publicKey}`,
+  route: ({ to, metric, table }: Pick<PresentRoute, 'to' | 'metric' | 'table'>): string =>
+    `${table ?? mainTable} ${to} ${metric ?? defaultMetric[familyOf(to)]}`,
+  rule: ({ from, table }: PresentRule): string => `${from} ${table}`,
 };
 
 /** What is missing or different, in the order in which it is written, and what is there and not wanted. */
 export interface Difference {
   /** Devices that are made, or made anew where they cannot be changed to what is wanted: what hung on them goes too. */
   readonly made: readonly FabricLink[];
-  /** Devices that get another hardware address or MTU. */
+  /** Devices that get another hardware address, MTU, key or port. */
   readonly changed: readonly FabricLink[];
   readonly sysctls: readonly FabricSysctl[];
   readonly addresses: readonly FabricAddress[];
   readonly neighbours: readonly FabricNeighbour[];
   readonly forwarding: readonly FabricForwarding[];
+  readonly wireguardPeers: readonly FabricWireguardPeer[];
   readonly routes: readonly FabricRoute[];
+  readonly rules: readonly FabricRule[];
   readonly stale: Stale;
 }
 
 /** In the order in which it is taken away. */
 export interface Stale {
+  readonly rules: readonly PresentRule[];
   readonly routes: readonly PresentRoute[];
+  readonly wireguardPeers: readonly PresentWireguardPeer[];
   readonly forwarding: readonly PresentForwarding[];
   readonly neighbours: readonly PresentNeighbour[];
   readonly addresses: readonly PresentAddress[];
@@ -94,7 +126,7 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
   const lost = new Set(made.map(({ name }) => name));
   const kept = <T extends { readonly link?: string }>(entries: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
     lost.size === 0 ? entries : new Map([...entries].filter(([, { link }]) => link === undefined || !lost.has(link)));
-  const links = compare(plan.links, state.links, keyOf.link, (a, b) => a.mac === b.mac && a.mtu === b.mtu && b.up);
+  const links = compare(plan.links, state.links, keyOf.link, isSameLink);
   const addresses = compare(plan.addresses, kept(state.addresses), keyOf.address, () => true);
   const neighbours = compare(plan.neighbours, kept(state.neighbours), keyOf.neighbour, (a, b) => a.mac === b.mac);
   const forwarding = compare(
@@ -103,12 +135,14 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
     keyOf.forwarding,
     (a, b) => a.remote === b.remote,
   );
+  const peers = compare(plan.wireguardPeers, kept(state.wireguardPeers), keyOf.wireguardPeer, isSamePeer);
   const routes = compare(
     plan.routes,
     kept(state.routes),
     keyOf.route,
     (a, b) => a.via === b.via && a.link === b.link && a.mtu === b.mtu,
   );
+  const rules = compare(plan.rules, state.rules, keyOf.rule, () => true);
   return {
     made,
     changed: links.missing.filter(({ name }) => !lost.has(name)),
@@ -116,9 +150,13 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
     addresses: addresses.missing,
     neighbours: neighbours.missing,
     forwarding: forwarding.missing,
+    wireguardPeers: peers.missing,
     routes: routes.missing,
+    rules: rules.missing,
     stale: {
+      rules: rules.stale,
       routes: routes.stale,
+      wireguardPeers: peers.stale,
       forwarding: forwarding.stale,
       neighbours: neighbours.stale,
       addresses: addresses.stale,
@@ -127,11 +165,27 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
   };
 }
 
-/** The kernel changes neither the VNI nor the port of a VXLAN device, and one that has learned must forget. */
+/**
+ * The kernel changes neither the VNI nor the port of a VXLAN device, and one that has learned must forget. Of a
+ * WireGuard device everything can be changed.
+ */
 function isChangeable(present: PresentLink | undefined, wanted: FabricLink): boolean {
-  if (present === undefined) return false;
+  if (present === undefined || present.kind !== wanted.kind) return false;
+  if (present.kind === 'wireguard' || wanted.kind === 'wireguard') return true;
   const { vni, port, local, learning } = present.vxlan;
   return vni === wanted.vni && port === wanted.port && local === wanted.local && !learning;
+}
+
+function isSameLink(wanted: FabricLink, present: PresentLink): boolean {
+  if (wanted.mtu !== present.mtu || !present.up) return false;
+  if (wanted.kind === 'vxlan') return present.kind === 'vxlan' && wanted.mac === present.mac;
+  return present.kind === 'wireguard' && wanted.publicKey === present.publicKey && wanted.port === present.port;
+}
+
+function isSamePeer(wanted: FabricWireguardPeer, present: PresentWireguardPeer): boolean {
+  if (wanted.endpoint !== present.endpoint || wanted.port !== present.port) return false;
+  const there = new Set(present.allowed);
+  return there.size === wanted.allowed.length && wanted.allowed.every((range) => there.has(range));
 }
 
 function compare<W, P>(

@@ -5,21 +5,22 @@ import { RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
 import { attribute, type Message, text, u32 } from '../linux/netlink.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from '../linux/routes.ts';
 import { asCidr, asIp, type Mac } from '../net/address.ts';
-import { fabricProtocol } from './kernel.ts';
+import { fabricProtocol } from './protocol.ts';
 import { emptyState, keyOf } from './state.ts';
 import { isSurprise } from './surprises.ts';
 
 const device = 7;
+const devices = new Map([['weft-vxlan', device]]);
 const underlay = 2;
 const mac = '0e:77:ac:12:00:02' as Mac;
 const state = emptyState();
 const vxlan = { vni: 1, port: 8472, local: asIp('172.18.0.2'), learning: false };
-state.links.set('weft-vxlan', { name: 'weft-vxlan', mac, mtu: 1450, up: true, vxlan });
+state.links.set('weft-vxlan', { kind: 'vxlan', name: 'weft-vxlan', mac, mtu: 1450, up: true, vxlan });
 const route = { to: asCidr('10.244.1.0/24'), via: asIp('172.18.0.3') };
 state.routes.set(keyOf.route(route), route);
 
 const surprising = (...messages: Message[]): boolean =>
-  isSurprise({ type: 'messages', messages }, { state, device, underlay: new Set([underlay]) });
+  isSurprise({ type: 'messages', messages }, { state, devices, underlay: new Set([underlay]) });
 
 function link(type: number, index: number, { up = true, mtu = 1450 } = {}): Message {
   const header = Buffer.alloc(16);
@@ -58,5 +59,5 @@ test('a route that was deleted or replaced by someone else is, and so is a loss 
   assert.ok(surprising(ipv4Route(RTM_DELROUTE, 3, fabricProtocol)));
   assert.ok(surprising(ipv4Route(RTM_NEWROUTE, 9, 4, 0x100)));
   assert.equal(surprising(ipv4Route(RTM_DELROUTE, 3, 4)), false);
-  assert.ok(isSurprise({ type: 'overrun' }, { state, device, underlay: new Set() }));
+  assert.ok(isSurprise({ type: 'overrun' }, { state, devices, underlay: new Set() }));
 });

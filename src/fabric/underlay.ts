@@ -2,6 +2,7 @@
 import type { InterfaceAddress } from '../linux/addresses.ts';
 import type { Link } from '../linux/links.ts';
 import { type Cidr, cidrContains, type Ip, parseCidr } from '../net/address.ts';
+import { isOwnDevice } from './devices.ts';
 
 /** An address of this node, and the subnet that it reaches without a router. */
 export interface OwnAddress {
@@ -16,14 +17,14 @@ export interface Underlay {
 }
 
 /** The addresses on links that are up. Loopback, link-local addresses and links that the fabric itself made do not count. */
-export function readUnderlay(links: readonly Link[], addresses: readonly InterfaceAddress[], made: string): Underlay {
+export function readUnderlay(links: readonly Link[], addresses: readonly InterfaceAddress[]): Underlay {
   const byIndex = new Map(links.map((link) => [link.index, link]));
   return {
     addresses: addresses.flatMap((entry) => {
       const link = byIndex.get(entry.link);
       const subnet = parseCidr(`${entry.address}/${entry.prefix}`);
       if (link === undefined || subnet === undefined || !link.up) return [];
-      if (link.name === 'lo' || link.name === made || link.kind === 'bridge' || isLinkLocal(entry.address)) return [];
+      if (link.name === 'lo' || isOwnDevice(link) || link.kind === 'bridge' || isLinkLocal(entry.address)) return [];
       return [{ address: entry.address, subnet, mtu: link.mtu }];
     }),
   };

@@ -1,6 +1,7 @@
 // The vxlan fabric: packets to other nodes' pods travel in UDP between the nodes. Pure.
 import { createHash } from 'node:crypto';
 import { asIp, familyOf, type Ip, ipToBigInt, type Mac } from '../net/address.ts';
+import { vxlanName } from './devices.ts';
 import { directRoute, sortRoutes } from './host-gateway.ts';
 import type { FabricInput } from './kinds.ts';
 import { addressOf, compare, type Peer } from './peers.ts';
@@ -16,8 +17,6 @@ import {
   type FabricSysctl,
 } from './plan.ts';
 import { isOnLink } from './underlay.ts';
-
-export const vxlanName = 'weft-vxlan';
 
 /** What the outer headers take of each packet: Ethernet 14, IP, UDP 8, VXLAN 8. */
 const overhead = { IPv4: 50, IPv6: 70 };
@@ -62,6 +61,7 @@ export function decideVxlan(input: FabricInput): FabricPlan {
     }
   }
   return {
+    ...emptyPlan,
     ...endpoint,
     routes: sortRoutes(routes),
     neighbours: neighbours.sort((a, b) => compare(a.address, b.address)),

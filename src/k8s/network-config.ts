@@ -15,6 +15,8 @@ export const fabricAnnotation = {
   inPlace: 'network.weft.dev/fabric',
   /** Where the node takes in VXLAN: the address of its end of the tunnels. */
   vtep: 'network.weft.dev/vtep',
+  /** The public key with which the node takes in encrypted packets, in base64. */
+  wireguard: 'network.weft.dev/wireguard',
 } as const;
 
 /** An annotation of the ConfigMap: what the router between the nodes has in its table (`router`, or absent). */
@@ -29,8 +31,16 @@ export interface VxlanSettings {
   readonly crossSubnet: boolean;
 }
 
+export interface WireguardSettings {
+  /** The UDP port at every node. */
+  readonly port: number;
+}
+
 export interface NetworkConfig {
   readonly fabric: FabricKindName;
+  /** Whether pods' packets between nodes are encrypted, by WireGuard. */
+  readonly encrypted: boolean;
+  readonly wireguard: WireguardSettings;
   readonly vxlan: VxlanSettings;
   /** The addresses of the router between the nodes, in each subnet of the underlay and family. */
   readonly routers: readonly Ip[];
@@ -40,6 +50,9 @@ export interface NetworkConfig {
 
 export const defaultNetworkConfig: NetworkConfig = {
   fabric: 'host-gw',
+  encrypted: false,
+  // As Calico's and flannel's, and that of WireGuard's documentation.
+  wireguard: { port: 51820 },
   // As flannel's: Linux' own port, not that of the RFC (4789), which other software of a machine may use.
   vxlan: { vni: 1, port: 8472, crossSubnet: false },
   routers: [],
@@ -54,7 +67,7 @@ export interface ConfigProblem {
 
 /**
  * Reads the settings; what is absent is the default. A value that is wrong is reported, and the default is taken for
- * it, except that `fabric` must be right: undefined then, and the network stays as it is.
+ * it, except that `fabric` and `encryption` must be right: undefined then, and the network stays as it is.
  */
 export function readNetworkConfig(object: ConfigMap): {
   readonly config: NetworkConfig | undefined;
@@ -74,6 +87,7 @@ export function readNetworkConfig(object: ConfigMap): {
     port: whole('vxlan.port', 65_535, defaultNetworkConfig.vxlan.port),
     crossSubnet: readSwitch(data['vxlan.crossSubnet'], 'vxlan.crossSubnet', problems),
   };
+  const wireguard = { port: whole('wireguard.port', 65_535, defaultNetworkConfig.wireguard.port) };
   const routers = readAddresses(data['router.addresses'], 'router.addresses', problems);
   const named = data.fabric ?? defaultNetworkConfig.fabric;
   const fabric = fabricKinds.find((kind) => kind === named);
@@ -81,8 +95,14 @@ export function readNetworkConfig(object: ConfigMap): {
     problems.push({ key: 'fabric', reason: `'${named}' must be one of ${fabricKinds.join(', ')}` });
     return { config: undefined, problems };
   }
+  const { encryption = 'none' } = data;
+  if (encryption !== 'none' && encryption !== 'wireguard') {
+    problems.push({ key: 'encryption', reason: `'${encryption}' must be none or wireguard` });
+    return { config: undefined, problems };
+  }
+  const encrypted = encryption === 'wireguard';
   const routerHasTable = object.metadata.annotations?.[routerAnnotation] === 'router';
-  return { config: { fabric, vxlan, routers, routerHasTable }, problems };
+  return { config: { fabric, encrypted, vxlan, wireguard, routers, routerHasTable }, problems };
 }
 
 function readSwitch(text: string | undefined, key: string, problems: ConfigProblem[]): boolean {

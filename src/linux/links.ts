@@ -224,6 +224,11 @@ export function createVxlan(nl: Netlink, link: NewLink, { vni, port, local, lear
   ]);
 }
 
+/** Makes a WireGuard device; it has no key, no port and no peers yet. Throws NetlinkError (EEXIST, EOPNOTSUPP). */
+export function createWireguard(nl: Netlink, link: NewLink): void {
+  addLink(nl, link, 'wireguard', []);
+}
+
 /** The other end of a veth pair; `netns` is an open descriptor of the namespace that it is made in. */
 export interface NewPeer extends Omit<NewLink, 'master' | 'up'> {
   readonly netns?: number;

@@ -10,8 +10,10 @@ export const routeGroup = {
   neighbour: 3,
   ipv4Address: 5,
   ipv4Route: 7,
+  ipv4Rule: 8,
   ipv6Address: 9,
   ipv6Route: 11,
+  ipv6Rule: 19,
   /** Changes of forwarding and the like (RTNLGRP_IPV4_NETCONF). */
   ipv4Settings: 24,
   ipv6Settings: 25,

@@ -57,6 +57,18 @@ export function parseAttributes(payload: Buffer): Map<number, Buffer> {
   return found;
 }
 
+/** The payloads of a list: attributes of which only the order counts. */
+export function parseList(payload: Buffer): Buffer[] {
+  const found: Buffer[] = [];
+  for (let at = 0; at + 4 <= payload.length; ) {
+    const length = payload.readUInt16LE(at);
+    if (length < 4 || at + length > payload.length) break;
+    found.push(payload.subarray(at + 4, at + length));
+    at += align(length);
+  }
+  return found;
+}
+
 /** The text of an attribute, without its terminating zero. */
 export function readText(payload: Buffer | undefined): string | undefined {
   if (payload === undefined) return undefined;

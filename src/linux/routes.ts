@@ -13,7 +13,7 @@ const RTNH_F_ONLINK = 4;
 const SCOPE = { universe: 0, link: 253 };
 
 /** The main routing table. */
-const mainTable = 254;
+export const mainTable = 254;
 
 /** The numbers of who made a route (`ip route` prints those of /etc/iproute2/rt_protos by name). */
 export const protocol = { kernel: 2, boot: 3, static: 4 } as const;

@@ -1,5 +1,6 @@
 // Entry point of a node's agent: kubelet, CNI daemon, fabric, service proxy, load balancers. Runs in the node's namespaces.
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { listening, relayServer } from '../cluster/byte-relay.ts';
 import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluster/containerd-config.ts';
 import { createDialServer } from '../cluster/dial.ts';
@@ -64,7 +65,7 @@ await runProcess('agent', async (log) => {
       masquerade: { except: settings.underlay },
       log: log.child({ part: 'cni' }),
     }),
-    startFabric({ ...common, log: log.child({ part: 'fabric' }) }),
+    startFabric({ ...common, stateDir: join(node.state, 'fabric'), log: log.child({ part: 'fabric' }) }),
     startProxy({
       ...common,
       nodeAddresses: node.addresses,

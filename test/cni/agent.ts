@@ -50,7 +50,14 @@ await startCniDaemon({
   ...(sweep === undefined ? {} : { sweep }),
   ...(restMs === undefined ? {} : { restMs }),
 });
-await startFabric({ client, nodeName, clusterCidrs, runDir: `${root}/bird`, log: createLog('fabric') });
+await startFabric({
+  client,
+  nodeName,
+  clusterCidrs,
+  runDir: `${root}/bird`,
+  stateDir: `${root}/fabric`,
+  log: createLog('fabric'),
+});
 process.on('message', (told: AgentMessage) => {
   if ('nodes' in told) client.setNodes(told.nodes);
   else client.setConfig(told.config);

@@ -129,6 +129,11 @@ export class Lab implements AsyncDisposable {
     return { netns, via };
   }
 
+  /** The namespace of the LAN between the nodes. */
+  get underlay(): string {
+    return this.#underlay;
+  }
+
   /** Starts the agents of these nodes (of all of them by default) and waits until they answer. */
   async start(nodes: readonly LabNode[] = this.nodes): Promise<void> {
     await Promise.all(nodes.map((one) => this.#startAgent(one)));
@@ -142,7 +147,8 @@ export class Lab implements AsyncDisposable {
       ...(this.#config !== undefined && { config: this.#config }),
       ...this.#options,
     };
-    const script = join(import.meta.dirname, 'agent.ts');
+    // A test machine has it bundled.
+    const script = process.env.WEFT_LAB_AGENT ?? join(import.meta.dirname, 'agent.ts');
     const child = inNetns(netnsPath(netns), () =>
       spawn(projectNode, [script, JSON.stringify(settings)], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

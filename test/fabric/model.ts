@@ -1,9 +1,13 @@
 // The rules of the Kubernetes network model over all pairs of pods and nodes of a lab, for one fabric after the other.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inPlaceName } from '../../src/fabric/encryption.ts';
 import { startRouterTable } from '../../src/fabric/router-table.ts';
 import { type FabricKindName, fabricAnnotation, routerAnnotation } from '../../src/k8s/network-config.ts';
+import { findLink } from '../../src/linux/links.ts';
+import { Netlink } from '../../src/linux/netlink.ts';
 import { netnsPath } from '../../src/linux/netns.ts';
+import { Wireguard, type WireguardPeer } from '../../src/linux/wireguard.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr } from '../../src/net/address.ts';
 import { Lab, type LabNode, routerAddresses, runIn } from '../cni/lab.ts';
@@ -24,25 +28,27 @@ interface Place {
   readonly mtu: number;
 }
 
-/** A lab of four nodes with a pod each, a server in every pod and node, and a router with its table. */
+/** A lab of nodes (four where no other number is given) with a pod each, a server in every pod and node, and a router with its table. */
 export class ModelLab implements AsyncDisposable {
   readonly lab = new Lab({ clusterCidrs, unmasqueraded: ['172.18.0.0/15', 'fd18::/64', 'fd19::/64'] });
   readonly pods: Place[] = [];
   readonly #ends: (() => void | Promise<void>)[] = [];
   readonly #segments: number;
+  readonly #count: number;
   #data: Record<string, string>;
   #router = '';
   #hasTable = false;
 
-  constructor(segments: 1 | 2, fabric: FabricKindName) {
+  constructor(segments: 1 | 2, fabric: FabricKindName, more: Record<string, string> = {}, count = 4) {
+    this.#count = count;
     this.#segments = segments;
     const routers = Array.from({ length: segments }, (_, index) => routerAddresses(index)).flat();
-    this.#data = { fabric, 'router.addresses': routers.join(',') };
+    this.#data = { fabric, 'router.addresses': routers.join(','), ...more };
   }
 
   async start(): Promise<void> {
     const { lab } = this;
-    for (let index = 1; index <= 4; index++)
+    for (let index = 1; index <= this.#count; index++)
       lab.addNode([`10.244.${index}.0/24`, `fd00:244:0:${index}::/64`], { segment: index % this.#segments });
     this.#router = lab.addRouter(this.#segments);
     this.#tell();
@@ -79,20 +85,27 @@ export class ModelLab implements AsyncDisposable {
     await this.inPlace();
   }
 
+  get #encrypted(): boolean {
+    return this.#data.encryption === 'wireguard';
+  }
+
   async inPlace(): Promise<void> {
     const { fabric } = this.#data;
+    const encrypted = this.#encrypted;
     await until(`${fabric} in place`, () =>
       this.lab.objects.every(({ metadata: { annotations } }) => {
         const takesTunnels = annotations?.[fabricAnnotation.vtep] !== undefined;
-        return annotations?.[fabricAnnotation.inPlace] === fabric && takesTunnels === (fabric === 'vxlan');
+        const isInPlace = annotations?.[fabricAnnotation.inPlace] === inPlaceName(fabric ?? '', encrypted);
+        const hasKey = annotations?.[fabricAnnotation.wireguard] !== undefined;
+        return isInPlace && hasKey === encrypted && takesTunnels === (fabric === 'vxlan' && !encrypted);
       }),
     );
-    if (fabric !== 'vxlan') return;
+    if (encrypted)
+      await until('all peers', () => this.lab.nodes.every(({ netns }) => peersOf(netns).length === this.#count - 1));
+    if (fabric !== 'vxlan' || encrypted) return;
     // A moment later the last one has heard from the others where their tunnels end.
-    const expected = this.#data['vxlan.crossSubnet'] === 'true' ? 2 : 3;
-    await until('all tunnels', () =>
-      this.lab.nodes.every(({ netns }) => (routesOf(netns).match(/dev weft-vxlan/g) ?? []).length === expected),
-    );
+    const expected = this.#data['vxlan.crossSubnet'] === 'true' ? this.#count / 2 : this.#count - 1;
+    await until('all tunnels', () => this.lab.nodes.every(({ netns }) => tunnelsOf(netns) === expected));
   }
 
   #tell(): void {
@@ -130,13 +143,18 @@ export class ModelLab implements AsyncDisposable {
    */
   async holdsModel(pathMtu: number): Promise<void> {
     const places = this.#places;
+    // What pods say to nodes is encrypted too.
+    const isNarrow = (from: Place, to: Place): boolean => to.isPod || (this.#encrypted && from.isPod);
     const failures = await Promise.all(
       places.map(async (from) => {
         const own = ownAddresses(from);
         const targets = places
           .filter((to) => to !== from)
           .flatMap((to) =>
-            to.addresses.map((host) => ({ host, mtu: Math.min(from.mtu, to.mtu, to.isPod ? pathMtu : 1500) })),
+            to.addresses.map((host) => ({
+              host,
+              mtu: Math.min(from.mtu, to.mtu, isNarrow(from, to) ? pathMtu : 1500),
+            })),
           );
         const lines = await probe(from.netns, targets);
         assert.equal(lines.length, targets.length, `${from.name} tried all`);
@@ -162,6 +180,23 @@ function isRight(line: string, own: ReadonlySet<string>): boolean {
 function ownAddresses({ netns }: Place): Set<string> {
   const output = runIn(netns, 'ip', '-o', 'address');
   return new Set([...output.matchAll(/inet6? ([^/ ]+)/g)].map(([, address = '']) => address));
+}
+
+/** The peers of a node's WireGuard device; none where it has no such device. */
+export function peersOf(netns: string): readonly WireguardPeer[] {
+  using nl = Netlink.open(netnsPath(netns));
+  const link = findLink(nl, 'weft-wg');
+  if (link === undefined) return [];
+  using wireguard = Wireguard.open(netnsPath(netns));
+  return wireguard?.device(link.index).peers ?? [];
+}
+
+/** How many nodes a node reaches through tunnels, by both families; NaN while they differ. */
+function tunnelsOf(netns: string): number {
+  const [four, six] = [routesOf(netns), runIn(netns, 'ip', '-6', 'route', 'show', 'proto', '118')].map(
+    (routes) => routes.match(/dev weft-vxlan/g)?.length ?? 0,
+  );
+  return four === six ? (four ?? 0) : Number.NaN;
 }
 
 /** The fabric's IPv4 routes in a namespace. */
