@@ -5,6 +5,7 @@ import { createRecorder } from '../k8s/events.ts';
 import { namespaces } from '../k8s/resources.ts';
 import type { Log } from '../log/log.ts';
 import { Plan, serverLabel, zoneLabel } from './chain/plan.ts';
+import { type Clients, followClients } from './clients.ts';
 import { type ConfigFollower, followConfigMap, type ReadConfig } from './config-map.ts';
 import { type Content, type ContentOptions, followObjects } from './content.ts';
 import { defaultPort, type KubernetesOptions, type ServerBlock } from './corefile/config.ts';
@@ -22,6 +23,8 @@ export interface EngineOptions {
   readonly corefile: string;
   /** The host that Events name as their source. */
   readonly host?: string;
+  /** The node whose pods ask; all pods may ask where it is absent. */
+  readonly nodeName?: string;
   readonly log: Log;
   /** Called when a configuration has been put in force. */
   onConfig?(blocks: readonly ServerBlock[]): void;
@@ -48,6 +51,7 @@ export class Engine {
       cacheFamilies: this.metrics.cache,
       forwardMetrics: this.metrics.forward,
       clusterMark: () => this.#mark,
+      namespaceOf: (address) => this.#clients?.namespaceOf(address),
       log,
     });
     void this.#findMark();
@@ -106,12 +110,25 @@ export class Engine {
 
   close(): void {
     this.#follower.stop();
+    this.#clients?.stop();
     this.plan.close();
   }
 
   #hotZone = '.';
+  #clients: Clients | undefined;
+
+  /** Pods are followed from the first Corefile on that completes names for them. */
+  #followClients(blocks: readonly ServerBlock[]): void {
+    const { client, nodeName } = this.#options;
+    if (blocks.some(({ autopath }) => autopath)) this.#clients ??= followClients(client, nodeName);
+    else {
+      this.#clients?.stop();
+      this.#clients = undefined;
+    }
+  }
 
   async #apply({ config, files, text }: ReadConfig): Promise<void> {
+    this.#followClients(config.blocks);
     await this.plan.apply(config, files);
     const { direct } = this.plan;
     if (direct !== undefined && this.#hot?.view !== direct) this.#hot = { view: direct, path: this.#hotPath(direct) };
@@ -125,6 +142,7 @@ export class Engine {
       view,
       recursionAvailable: () => this.plan.directForwards,
       isOn: () => this.plan.direct === view && this.plan.synced && !this.queryLog.active,
+      completesIn: (namespace) => this.plan.directCompletes && this.#clients?.hasNamespace(namespace) === true,
     });
   }
 

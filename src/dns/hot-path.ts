@@ -10,6 +10,8 @@ export interface HotPathOptions {
   readonly recursionAvailable: () => boolean;
   /** While false, nothing is answered here: the lists are not complete, or each query is to be looked at. */
   readonly isOn: () => boolean;
+  /** Whether names that do not exist in this namespace may be completed for who asks. */
+  readonly completesIn?: (namespace: string) => boolean;
 }
 
 const headerLength = 12;
@@ -116,7 +118,7 @@ export class HotPath {
     if (labels < 3) return undefined;
     const serviceAt = starts[labels - 3] ?? 0;
     const slot = this.#options.view.table.slot(name.slice(serviceAt, kindAt));
-    if (slot === undefined) return this.#negative(zoneAt);
+    if (slot === undefined) return this.#isCompleted(name, labels, kindAt) ? undefined : this.#negative(zoneAt);
     const key = serviceAt === 0 ? qtype : name.slice(0, serviceAt) + qtype;
     const kept = slot.rendered.get(key);
     if (kept !== undefined) return kept;
@@ -125,6 +127,12 @@ export class HotPath {
     if (fresh !== undefined && fresh.rcode === rcode.noError && slot.rendered.size < largestKept)
       slot.rendered.set(key, fresh);
     return fresh;
+  }
+
+  /** Whether the name may be one of a search list: `a.b` in a namespace that asks. */
+  #isCompleted(name: string, labels: number, kindAt: number): boolean {
+    if (labels < 4 || this.#options.completesIn === undefined) return false;
+    return this.#options.completesIn(name.slice((this.#starts[labels - 2] ?? 0) + 1, kindAt));
   }
 
   /** That a name does not exist: the same octets for all names with the zone at the same place. */

@@ -32,6 +32,8 @@ export interface DnsOptions {
   readonly readyPort?: number;
   /** The host that Events name as their source. */
   readonly host?: string;
+  /** The node whose pods ask: their namespaces are known, for `autopath`. All pods may ask where it is absent. */
+  readonly nodeName?: string;
   readonly log: Log;
 }
 
@@ -63,6 +65,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     corefile,
     log,
     ...(options.host !== undefined && { host: options.host }),
+    ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
     onConfig: () => void ports.follow(engine.plan.ports),
   });
   const { addresses } = options;

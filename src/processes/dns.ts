@@ -54,7 +54,10 @@ try {
     zone: process.env.WEFT_DNS_ZONE ?? 'cluster.local',
     port: 53,
     upstreams: listed(process.env.WEFT_DNS_UPSTREAMS),
-    ...(process.env.WEFT_NODE_NAME !== undefined && { host: process.env.WEFT_NODE_NAME }),
+    ...(process.env.WEFT_NODE_NAME !== undefined && {
+      host: process.env.WEFT_NODE_NAME,
+      nodeName: process.env.WEFT_NODE_NAME,
+    }),
     log,
   };
   const serviceAddresses = listed(process.env.WEFT_DNS_ADDRESSES).map(asIp);

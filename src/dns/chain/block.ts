@@ -5,9 +5,18 @@ import type { Forwarder, Outcome } from '../forward/forwarder.ts';
 import { isLoopProbe, loopAnswer } from '../forward/loop.ts';
 import { classInternet, type DnsRecord, type Name, rcode, type } from '../records.ts';
 import type { Resolution } from '../resolve.ts';
+import { laterNames } from '../search.ts';
 import type { HostsPlugin } from './hosts.ts';
 import type { KubernetesPlugin } from './kubernetes.ts';
-import { type ChainQuestion, type ChainReply, emptyReply, failure, type MaybePromise, records } from './reply.ts';
+import {
+  type ChainQuestion,
+  type ChainReply,
+  emptyReply,
+  failure,
+  type MaybePromise,
+  records,
+  replyCode,
+} from './reply.ts';
 import { type Rewritten, rewrite } from './rewrite.ts';
 import { addressRecords, whoami } from './small-plugins.ts';
 
@@ -17,6 +26,8 @@ export interface BlockParts {
   readonly hosts?: HostsPlugin;
   readonly forwarders: readonly Forwarder[];
   readonly cache?: AnswerCache;
+  /** The namespace of the pod with this address, where names are completed for clients; undefined for others. */
+  namespaceOf?(address: string): string | undefined;
   /** The mark by which this cluster's own probes for loops are known. */
   clusterMark(): string | undefined;
   /** Asks this server itself: for the target of an alias that leads out of the cluster. */
@@ -60,8 +71,40 @@ export class BlockServer {
     const found = kubernetes?.answer(question.name, question.type) ?? 'next';
     if (found === 'unsynced')
       return failure('kubernetes', extended.notReady, 'the list of Services is not complete yet');
-    if (found !== 'next') return this.#fromCluster(found, question);
-    return this.#forward(question);
+    if (found === 'next') return this.#forward(question);
+    const completed = found.rcode === rcode.noSuchName ? this.#completed(question) : undefined;
+    const asAsked = (): MaybePromise<ChainReply> => this.#fromCluster(found, question);
+    if (completed === undefined) return asAsked();
+    return completed instanceof Promise ? completed.then((given) => given ?? asAsked()) : completed;
+  }
+
+  /**
+   * What a client with the usual search list would find after more questions, under the name that it asked first. Where
+   * it would find nothing, or nobody answers, it is told that this first name does not exist, and goes its own way.
+   */
+  #completed(question: ChainQuestion): MaybePromise<ChainReply | undefined> | undefined {
+    const { block, kubernetes, namespaceOf } = this.parts;
+    if (!block.autopath || kubernetes === undefined || question.depth > 0) return undefined;
+    if (question.type !== type.A && question.type !== type.AAAA) return undefined;
+    const { view } = kubernetes.content;
+    const namespace = namespaceOf?.(question.client.address);
+    const later = namespace === undefined ? undefined : laterNames(question.name, namespace, view.zone);
+    if (later === undefined) return undefined;
+    const under = (target: Name, reply: ChainReply): ChainReply => {
+      const alias: DnsRecord = { name: question.name, ttl: view.ttl, data: { type: 'CNAME', target } };
+      const answers = [alias, ...addressRecords(reply)];
+      return records('autopath', { ...emptyReply(rcode.noError), answers, recursionAvailable: true });
+    };
+    for (const name of later.inside) {
+      const found = kubernetes.answer(name, question.type);
+      if (typeof found !== 'object' || found.rcode !== rcode.noError) continue;
+      const reply = this.#fromCluster(found, { ...question, name });
+      return reply instanceof Promise ? reply.then((given) => under(name, given)) : under(name, reply);
+    }
+    const outside = this.parts.lookup(later.outside, question);
+    const given = (reply: ChainReply): ChainReply | undefined =>
+      replyCode(reply) === rcode.noError ? under(later.outside, reply) : undefined;
+    return outside instanceof Promise ? outside.then(given) : given(outside);
   }
 
   #fromCluster(found: Resolution, question: ChainQuestion): MaybePromise<ChainReply> {

@@ -32,6 +32,8 @@ export interface PlanParts {
   readonly forwardMetrics: ForwardMetrics;
   /** By which this cluster's own probes for loops are known (hexadecimal); undefined while it is not known yet. */
   clusterMark(): string | undefined;
+  /** The namespace of the pod with this address; asked where a block has `autopath`. */
+  namespaceOf?(address: string): string | undefined;
   readonly log: Log;
 }
 
@@ -129,6 +131,12 @@ export class Plan {
     return view !== undefined && (this.blockFor(view.zone, defaultPort)?.server.parts.forwarders.length ?? 0) > 0;
   }
 
+  /** Whether the block of that zone completes names for clients. */
+  get directCompletes(): boolean {
+    const view = this.#direct;
+    return view !== undefined && (this.blockFor(view.zone, defaultPort)?.server.parts.block.autopath ?? false);
+  }
+
   /** The block that is responsible for a name, and its zone. */
   blockFor(name: Name, port: number): { server: BlockServer; zone: Name } | undefined {
     let best: { server: BlockServer; zone: Name } | undefined;
@@ -158,6 +166,7 @@ export class Plan {
         content !== undefined && { kubernetes: new KubernetesPlugin(kubernetes, content) }),
       ...(cache !== undefined && { cache: this.#cacheFor(cache, block, after.caches) }),
       clusterMark: () => this.#parts.clusterMark(),
+      namespaceOf: (address) => this.#parts.namespaceOf?.(address),
       lookup: (name, question) => this.#lookup(name, question, block.port),
     });
   }

@@ -19,7 +19,17 @@ export interface ChainQuestion extends Asked {
 }
 
 /** The plugin that replied, as metrics and the query log name it; empty: the server itself. */
-export type PluginName = 'kubernetes' | 'hosts' | 'forward' | 'cache' | 'rewrite' | 'any' | 'whoami' | 'loop' | '';
+export type PluginName =
+  | 'kubernetes'
+  | 'hosts'
+  | 'forward'
+  | 'cache'
+  | 'rewrite'
+  | 'autopath'
+  | 'any'
+  | 'whoami'
+  | 'loop'
+  | '';
 
 /** Records of our own, or an upstream's whole answer. */
 export type ChainReply =

@@ -33,6 +33,8 @@ export function defaultCorefile({ zone, upstreams, ttl = 30 }: DefaultCorefileOp
     '       fallthrough in-addr.arpa ip6.arpa',
     `       ttl ${ttl}`,
     '    }',
+    '    # Names such as example.com are completed for pods with one question; without this line they ask again and again.',
+    '    autopath @kubernetes',
     '    prometheus :9153',
     ...forward,
     '    cache 30 {',
