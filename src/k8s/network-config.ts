@@ -9,6 +9,13 @@ export const networkConfigKey = { namespace: 'kube-system', name: 'weft-config' 
 export const fabricKinds = ['host-gw', 'router', 'vxlan', 'bgp'] as const;
 export type FabricKindName = (typeof fabricKinds)[number];
 
+/** How Services are written into the kernel. */
+export const proxyModes = ['nftables', 'iptables', 'ipvs'] as const;
+export type ProxyMode = (typeof proxyModes)[number];
+
+/** An annotation of a Node: the proxy mode that is in place there. */
+export const proxyModeAnnotation = 'network.weft.dev/proxy-mode';
+
 /** What a node says about its fabric, as annotations of its Node. */
 export const fabricAnnotation = {
   /** The kind by which this node now sends to the others: it is in the kernel. */
@@ -46,6 +53,17 @@ export interface NetworkConfig {
   readonly routers: readonly Ip[];
   /** Whether that router has the routes to all pods. */
   readonly routerHasTable: boolean;
+}
+
+export const defaultProxyMode: ProxyMode = 'nftables';
+
+/** The proxy mode that the settings ask for, or one line about why they cannot be followed. */
+export function readProxyMode({ data = {} }: ConfigMap): { readonly mode: ProxyMode } | { readonly problem: string } {
+  const named = data['proxy.mode'] ?? defaultProxyMode;
+  const mode = proxyModes.find((one) => one === named);
+  if (mode !== undefined) return { mode };
+  const { namespace, name } = networkConfigKey;
+  return { problem: `ConfigMap ${namespace}/${name}: proxy.mode: '${named}' must be one of ${proxyModes.join(', ')}` };
 }
 
 export const defaultNetworkConfig: NetworkConfig = {

@@ -146,7 +146,7 @@ function targetText(target: Target): string {
 }
 
 /** An address with a port, as iptables and kube-proxy write it. */
-export function hostPort(address: Ip, port: Port): string {
+function hostPort(address: Ip, port: Port): string {
   return familyOf(address) === 'IPv4' ? `${address}:${port}` : `[${address}]:${port}`;
 }
 

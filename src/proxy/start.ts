@@ -2,26 +2,27 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
+import { defaultProxyMode, networkConfigKey, readProxyMode } from '../k8s/network-config.ts';
 import { keyOf } from '../k8s/object.ts';
-import { endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
+import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
-import { type Iptables, openIptables } from '../linux/iptables-run.ts';
+import type { Iptables } from '../linux/iptables-run.ts';
 import type { Scheduler } from '../linux/ipvs.ts';
-import { type Nft, openNft } from '../linux/nft-run.ts';
+import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
-import { IptablesWriter } from './iptables/writer.ts';
-import { IpvsWriter } from './ipvs/writer.ts';
-import { NftablesWriter } from './nftables/writer.ts';
+import { ModeReport } from './mode-report.ts';
+import { ModeSwitch } from './mode-switch.ts';
+import { cleanUpMode, openWriter } from './modes.ts';
 import { serviceModel } from './service-model.ts';
-import type { ProxyNode } from './service-port.ts';
+import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { serviceRanges } from './service-ranges.ts';
 import { ServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
-import { ServiceSync } from './sync.ts';
+import { ServiceSync, type SyncOptions } from './sync.ts';
 import { trimService, trimSlice } from './trimmed.ts';
-import type { ProxyMode, ServiceWriter } from './writer.ts';
+import type { ProxyMode } from './writer.ts';
 
 export interface ProxyOptions {
   readonly client: Client;
@@ -34,7 +35,7 @@ export interface ProxyOptions {
    * that no Service has are dropped.
    */
   readonly serviceCidrs?: readonly Cidr[];
-  /** How rules are written; nftables by default. */
+  /** How rules are written; by default as the ConfigMap kube-system/weft-config says, and nftables where it does not. */
   readonly mode?: ProxyMode;
   /** In the mode ipvs: how one of several endpoints is chosen; rr, each in turn, by default. */
   readonly ipvsScheduler?: Scheduler;
@@ -58,7 +59,19 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   await letBridgesPassThrough(log);
   let node: ProxyNode = { name: nodeName, addresses: nodeAddresses, nodePortAddresses: nodeAddresses, podCidrs: [] };
   const recorder = createRecorder(client, 'weft-proxy', nodeName);
-  const sync = new ServiceSync(await openWriter(options, node), {
+  const { namespace, name } = networkConfigKey;
+  const caches = {
+    services: client.cache(services, {}, trimService),
+    slices: client.cache(endpointSlices, {}, trimSlice),
+    nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
+    configs: client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` }),
+  };
+  // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.
+  const cidrCache = client.cache(serviceCidrs);
+  const routes = options.serviceCidrs?.length ? new ServiceRoutes({ nodeAddresses, log }) : undefined;
+  let outer: readonly Ip[] = [];
+  const slices = new SliceIndex();
+  const syncOptions: SyncOptions = {
     node: () => node,
     log,
     reachable: (addresses) => {
@@ -72,24 +85,33 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
         'ServiceRulesRepaired',
         `Someone else changed the rules of Services; written anew: ${damaged.join(', ')}`,
       ),
-  });
-  const caches = {
-    services: client.cache(services, {}, trimService),
-    slices: client.cache(endpointSlices, {}, trimSlice),
-    nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
   };
-  // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.
-  const cidrCache = client.cache(serviceCidrs);
-  const routes = options.serviceCidrs?.length ? new ServiceRoutes({ nodeAddresses, log }) : undefined;
-  let outer: readonly Ip[] = [];
-  const slices = new SliceIndex();
+  const report = new ModeReport({ client, recorder, nodeName, log });
+  const sync = new ModeSwitch(options.mode ?? defaultProxyMode, {
+    open: (mode) => openWriter(mode, { ...options, node }),
+    sync: (writer) => new ServiceSync(writer, syncOptions),
+    cleanUp: (mode, kept) => cleanUpMode(mode, { ...options, node }, kept),
+    inPlace: (mode) => report.inPlace(mode),
+    impossible: (mode, reason) => report.impossible(`the proxy mode ${mode} cannot be had: ${reason}`),
+    log,
+  });
+  const followMode = (): void => {
+    const config = caches.configs.get(networkConfigKey);
+    // Settings that went away, or that cannot be read, leave the mode as it is.
+    if (options.mode !== undefined || config === undefined) return;
+    const mode = readProxyMode(config);
+    if ('problem' in mode) report.impossible(mode.problem);
+    else sync.follow(mode.mode);
+  };
 
   const update = (key: string): void => {
     const [namespace = '', name = ''] = key.split('/');
-    sync.set(key, () => {
+    const decide = (): ServicePortModel[] => {
       const service = caches.services.get({ namespace, name });
       return service === undefined ? [] : serviceModel(service, slices.of(key), node, { externalIps });
-    });
+    };
+    if (caches.services.get({ namespace, name }) === undefined) sync.forget(key, decide);
+    else sync.set(key, decide);
   };
   const ranges = (): Cidr[] => serviceRanges(options.serviceCidrs ?? [], cidrCache.list());
   const setFacts = (): void => sync.setFacts({ serviceCidrs: ranges(), podCidrs: node.podCidrs });
@@ -102,7 +124,10 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       setFacts();
       setRoutes();
     }),
+    () => report.stop(),
+    caches.configs.subscribe(followMode),
     caches.nodes.subscribe(({ type, object }) => {
+      if (type !== 'deleted') report.seen(object.metadata.annotations);
       // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
       const now = type === 'deleted' ? node : withNode(node, object);
       if (isDeepStrictEqual(now, node)) return;
@@ -117,8 +142,10 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     }),
   ];
   await Promise.all(Object.values(caches).map((cache) => cache.synced));
+  followMode();
   await sync.start();
-  log.info({ services: caches.services.list().length, size: sync.size }, 'Services are in the kernel');
+  const count = caches.services.list().length;
+  log.info({ mode: sync.mode, services: count, size: sync.size }, 'Services are in the kernel');
   return {
     async stop() {
       for (const end of ends) end();
@@ -126,25 +153,6 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       await sync.stop();
     },
   };
-}
-
-async function openWriter(options: ProxyOptions, node: ProxyNode): Promise<ServiceWriter> {
-  const { mode = 'nftables', clusterCidrs } = options;
-  switch (mode) {
-    case 'nftables':
-      return new NftablesWriter({ nft: options.nft ?? (await openNft()), node, clusterCidrs });
-    case 'iptables':
-      return new IptablesWriter({
-        iptables: options.iptables ?? (await openIptables()),
-        node,
-        clusterCidrs,
-        nodePortAddresses: 'all',
-      });
-    case 'ipvs': {
-      const { ipvsScheduler: scheduler = 'rr', iptables = await openIptables() } = options;
-      return new IpvsWriter({ iptables, node, clusterCidrs, scheduler });
-    }
-  }
 }
 
 /** What the Node object says of the node. */

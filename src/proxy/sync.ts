@@ -67,6 +67,11 @@ export class ServiceSync {
     return this.#writer.size;
   }
 
+  /** Whether everything has been written, but for what changed since. */
+  get isInForce(): boolean {
+    return this.#started && this.#failures === 0;
+  }
+
   /** Sets what a Service is; it is decided when the change is written, so that many changes cost one decision. */
   set(owner: string, decide: () => readonly ServicePortModel[]): void {
     this.#pending.set(owner, decide);

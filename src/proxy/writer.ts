@@ -1,9 +1,9 @@
 // What every way of writing Services into the kernel offers: nftables, iptables, IPVS.
+import type { ProxyMode } from '../k8s/network-config.ts';
 import type { Cidr } from '../net/address.ts';
 import type { ServicePortModel } from './service-port.ts';
 
-export const proxyModes = ['nftables', 'iptables', 'ipvs'] as const;
-export type ProxyMode = (typeof proxyModes)[number];
+export type { ProxyMode };
 
 /** Which facts of the node and the cluster, besides Services, the rules depend on. */
 export interface ProxyFacts {

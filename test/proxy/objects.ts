@@ -54,8 +54,10 @@ export class ProxyProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   #marks = 0;
+  /** The mode that was in place when the proxy last said so. */
+  #mode: string | undefined;
 
-  constructor(network: Network, mode: ProxyMode = 'nftables') {
+  constructor(network: Network, mode: ProxyMode | 'configured' = 'nftables') {
     const program = join(import.meta.dirname, 'proxy-process.ts');
     this.#child = network.spawn('node', process.execPath, '--disable-warning=ExperimentalWarning', program, mode);
     if (this.#child.stdout === null) throw new Error('the proxy has no output');
@@ -80,6 +82,20 @@ export class ProxyProcess {
     await this.#mark();
   }
 
+  /** Sets the proxy mode of the cluster, without waiting for it. */
+  configure(mode: string): void {
+    const metadata = { namespace: 'kube-system', name: 'weft-config' };
+    this.#send({
+      type: 'put',
+      object: { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'proxy.mode': mode } },
+    });
+  }
+
+  /** Waits until that mode is in place, and nothing is left of another one. */
+  async inPlace(mode: ProxyMode): Promise<void> {
+    if (this.#mode !== mode) await this.#until(`in place ${mode}`);
+  }
+
   async #mark(): Promise<void> {
     const clusterIP = `10.96.250.${++this.#marks}`;
     this.#send({ type: 'put', object: service(`marker-${this.#marks}`, { clusterIP }) });
@@ -90,6 +106,7 @@ export class ProxyProcess {
     for (;;) {
       const { value, done } = await this.#lines.next();
       if (done) throw new Error(`the proxy ended before '${word}'`);
+      if (value.startsWith('in place ')) this.#mode = value.slice('in place '.length);
       if (value.startsWith(word)) return;
     }
   }

@@ -1,12 +1,13 @@
 // Runs the proxy in the namespace that it is started in, for tests. Standard input: one JSON line for each change of
 // an object, `{"type": "put" | "delete", "object": …}`, or `{"type": "go"}` when the first objects are complete.
-// The first argument is the proxy mode (nftables where absent).
-// Standard output: `started`, and one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
+// The first argument is the proxy mode (nftables where absent), or `configured`: the ConfigMap says it.
+// Standard output: `started`, `in place MODE`, one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
 import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
+import { proxyModeAnnotation, proxyModes } from '../../src/k8s/network-config.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
-import { endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
+import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
 import { listAddresses } from '../../src/linux/addresses.ts';
 import type { TableChange } from '../../src/linux/iptables.ts';
 import { openIptables } from '../../src/linux/iptables-run.ts';
@@ -16,7 +17,6 @@ import { openNft } from '../../src/linux/nft-run.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asCidr, asIp, type Family } from '../../src/net/address.ts';
 import { startProxy } from '../../src/proxy/start.ts';
-import { proxyModes } from '../../src/proxy/writer.ts';
 
 type Message = { type: 'go' } | { type: 'put' | 'delete'; object: KubeObject };
 
@@ -24,10 +24,12 @@ const resources: Record<string, Resource<KubeObject>> = {
   Service: services,
   EndpointSlice: endpointSlices,
   Node: nodes,
+  ConfigMap: configMaps,
   ServiceCIDR: serviceCidrs,
 };
 const client = createFakeClient();
 const nft = await openNft();
+const fixed = process.argv[2] !== 'configured';
 const mode = proxyModes.find((one) => one === process.argv[2]) ?? 'nftables';
 let proxy: { stop(): Promise<void> } | undefined;
 
@@ -42,7 +44,7 @@ async function change(type: 'put' | 'delete', object: KubeObject): Promise<void>
   });
 }
 
-const iptables = mode === 'iptables' ? await openIptables() : undefined;
+const iptables = mode === 'iptables' || !fixed ? await openIptables() : undefined;
 
 /** IPVS tells nobody what is written; the address of a Service is written last. */
 function tellMarkersOfIpvs(): void {
@@ -72,7 +74,7 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
     externalIps: true,
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
     serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
-    mode,
+    ...(fixed && { mode }),
     log: createLog('proxy'),
     ...(iptables !== undefined && {
       iptables: {
@@ -94,6 +96,13 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
       },
     },
   });
+
+let inPlace: string | undefined;
+client.cache(nodes).subscribe(({ object }) => {
+  const mode = object.metadata.annotations?.[proxyModeAnnotation];
+  if (mode !== undefined && mode !== inPlace) console.log(`in place ${mode}`);
+  inPlace = mode;
+});
 
 for await (const line of createInterface({ input: process.stdin })) {
   const message: Message = JSON.parse(line);
