@@ -87,7 +87,6 @@ export class ModeSwitch {
       this.#refuse(error);
       first = await this.#open(simplest);
     }
-    this.#running = [first];
     await first.sync.start();
     this.#work();
   }
@@ -113,7 +112,10 @@ export class ModeSwitch {
     const sync = this.#options.sync(writer);
     if (this.#facts !== undefined) sync.setFacts(this.#facts);
     for (const [owner, decide] of this.#services) sync.set(owner, decide);
-    return { mode, writer, sync };
+    // From here on, what is set is set there too.
+    const running = { mode, writer, sync };
+    this.#running = [...this.#running, running];
+    return running;
   }
 
   /** One change at a time. */
@@ -144,12 +146,13 @@ export class ModeSwitch {
   }
 
   async #change(mode: ProxyMode): Promise<void> {
-    const next = await this.#open(mode);
     const current = this.#running;
-    this.#running = [...current, next];
+    const next = await this.#open(mode);
     for (const { mode: one } of this.#running) this.#left.add(one);
     this.#announced = undefined;
     await next.sync.start();
+    // What came while it was written is in the former mode's rules already.
+    await next.sync.settled();
     if (next.sync.isInForce) {
       this.#options.log.info({ mode, former: current[0]?.mode }, 'the proxy mode has changed');
       this.#running = [next];

@@ -95,6 +95,16 @@ export class ServiceSync {
     this.#auditTimer.unref();
   }
 
+  /** Resolves when what was set by now has been written, or could not be. */
+  async settled(): Promise<void> {
+    await this.#writing;
+    if (this.#pending.size === 0 || this.#writing !== undefined || this.#stopped) return this.#writing;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#run(() => this.#write());
+    await this.#writing;
+  }
+
   /** Stops writing; what is written stays. */
   async stop(): Promise<void> {
     this.#stopped = true;
