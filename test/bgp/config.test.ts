@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { birdConfig } from '../../src/fabric/bgp/bird-config.ts';
-import { decideBgp, isPassword } from '../../src/fabric/bgp/decide.ts';
+import { decideBgp } from '../../src/fabric/bgp/decide.ts';
+import { isPassword } from '../../src/fabric/bgp/names.ts';
 import { readBgpSettings } from '../../src/fabric/bgp/settings.ts';
 import { readPeers } from '../../src/fabric/peers.ts';
+import type { NodeBGPAnnouncement } from '../../src/k8s/load-balancer.ts';
 import type { Node } from '../../src/k8s/types.generated.ts';
 import { asCidr } from '../../src/net/address.ts';
 import { birdIsMissing } from './lab.ts';
@@ -81,6 +83,35 @@ const settings = fc
     })),
   }));
 
+/** What a node tells of load balancers: as the part that writes it does, and with what it never writes. */
+const announcement = fc.record({
+  peers: fc.array(
+    fc.record({
+      name: fc.constantFrom('metallb-system/tor', 'a/b', `x/${'y'.repeat(80)}`, "'; }"),
+      address: fc.constantFrom('192.0.2.1', '203.0.113.9', '2001:db8::99', 'nonsense'),
+      asNumber: fc.constantFrom(64512, 4_200_000_000, 0),
+      localAsNumber: fc.constantFrom(64512, 65001),
+      port: fc.constantFrom(undefined, 1179),
+      holdTime: fc.constantFrom(undefined, 3, 90),
+      keepaliveTime: fc.constantFrom(undefined, 1),
+      multihop: fc.constantFrom(undefined, true),
+      password: fc.constantFrom(undefined, 'secret', 'a"b'),
+      passwordSecret: fc.constantFrom(undefined, { namespace: 'default', name: 'secret' }),
+    }),
+    { maxLength: 3 },
+  ),
+  routes: fc.array(
+    fc.record({
+      prefix: fc.constantFrom('172.18.250.1/32', '172.18.250.0/24', 'fd00::1/128', 'nonsense'),
+      services: fc.constant(['default/web']),
+      peers: fc.constantFrom(undefined, ['metallb-system/tor'], ['nobody/knows']),
+      localPref: fc.constantFrom(undefined, 0, 150),
+      communities: fc.constantFrom(undefined, ['65000:1', 'large:65000:1:2'], ['65000:1);}']),
+    }),
+    { maxLength: 4 },
+  ),
+});
+
 const withoutUndefined = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 test('BIRD reads every configuration that is made', { skip: birdIsMissing }, () => {
@@ -89,17 +120,19 @@ test('BIRD reads every configuration that is made', { skip: birdIsMissing }, () 
   const clusterCidrs = [asCidr('10.244.0.0/16'), asCidr('fd00:244::/48')];
   try {
     fc.assert(
-      fc.property(nodes, settings, fc.string(), (list, document, password) => {
+      fc.property(nodes, settings, fc.string(), announcement, (list, document, password, told) => {
         const input = {
           peers: readPeers(list, { nodeName: list[0]?.metadata.name ?? '', clusterCidrs }),
           nodes: list,
           clusterCidrs,
           settings: readBgpSettings(withoutUndefined(document)),
           passwords: new Map([['key', password]]),
+          announcement: withoutUndefined(told) as NodeBGPAnnouncement['spec'],
+          balancerPasswords: new Map([['default/secret', password]]),
         };
         const { plan, problems } = decideBgp(input);
         assert.ok(plan);
-        if (!isPassword(password)) assert.ok(plan.sessions.every((session) => session.password === undefined));
+        if (!isPassword(password)) assert.ok(plan.sessions.every((session) => session.password !== password));
         const text = birdConfig(plan, { logFile: '/tmp/x.log' });
         assert.equal(birdConfig(plan, { logFile: '/tmp/x.log' }), text);
         writeFileSync(file, text);

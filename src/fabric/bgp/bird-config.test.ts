@@ -17,6 +17,7 @@ const session: BgpSession = {
   acceptExactly: [asCidr('10.244.1.0/24')],
   acceptWithin: [],
   acceptOutside: [],
+  balancers: [],
 };
 
 const plan: BgpPlan = {
@@ -25,6 +26,7 @@ const plan: BgpPlan = {
   holdTime: 9,
   restartTime: 60,
   ownRanges: [asCidr('10.244.0.0/24')],
+  balancerRanges: [],
   podRanges: [asCidr('10.244.0.0/16')],
   sessions: [session],
 };

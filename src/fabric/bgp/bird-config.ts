@@ -2,7 +2,7 @@
 // checked name or a checked password.
 import { type Cidr, type Family, familyOf } from '../../net/address.ts';
 import type { BgpPlan, BgpSession } from './decide.ts';
-import { isPassword } from './decide.ts';
+import { isPassword } from './names.ts';
 
 export interface BirdFiles {
   /** An absolute path of letters, digits and `/-._` alone. */
@@ -19,7 +19,7 @@ const largestLog = 1_048_576;
 export function birdConfig(plan: BgpPlan, files: BirdFiles): string {
   if (!/^\/[A-Za-z0-9/._-]+$/.test(files.logFile)) throw new RangeError(`the path ${files.logFile} cannot be written`);
   const families = (['IPv4', 'IPv6'] as const).filter((family) =>
-    [...plan.ownRanges, ...plan.podRanges].some((range) => familyOf(range) === family),
+    [...plan.ownRanges, ...plan.podRanges, ...plan.balancerRanges].some((range) => familyOf(range) === family),
   );
   return [
     '# Written by the node agent. What is changed here by hand is overwritten.',
@@ -70,12 +70,17 @@ function familyProtocols(plan: BgpPlan, family: Family): string[] {
     `    import where ${all(pods)};`,
     // The own range, for the time in which there is no bridge: packets to nobody are then refused, and do not follow a
     // default route. It must stand behind the bridge's route, which has the metric 256 in IPv6.
-    `    export filter { if source = RTS_STATIC then krt_metric = ${metric.ownRange}; else krt_metric = ${metric.learned}; if source ~ [ RTS_STATIC, RTS_BGP ] then accept; reject; };`,
+    `    export filter { if proto = "lb${number}" then reject; if source = RTS_STATIC then krt_metric = ${metric.ownRange}; else krt_metric = ${metric.learned}; if source ~ [ RTS_STATIC, RTS_BGP ] then accept; reject; };`,
     '  };',
     '}',
     `protocol static own${number} {`,
     `  ${channel(family)};`,
     ...ofFamily(plan.ownRanges, family).map((range) => `  route ${range} unreachable;`),
+    '}',
+    // The addresses of load balancers, which no route of the kernel's may hide: a Service's address may be on a link.
+    `protocol static lb${number} {`,
+    `  ${channel(family)} { preference 250; };`,
+    ...ofFamily(plan.balancerRanges, family).map((range) => `  route ${range} blackhole;`),
     '}',
   ];
 }
@@ -86,19 +91,21 @@ function sessionProtocol(plan: BgpPlan, session: BgpSession): string[] {
   if (password !== undefined && !isPassword(password))
     throw new RangeError(`${session.name}: a password cannot be written`);
   const family = familyOf(session.neighbor);
+  const { holdTime = plan.holdTime } = session;
+  const port = session.port === undefined ? '' : ` port ${session.port}`;
   const own = `proto = "own${digit(family)}"`;
   const pods = within(ofFamily(plan.podRanges, family));
   // A path is empty where the route comes from a node of the cluster's own AS.
   const others = `(source = RTS_BGP && bgp_path.len = 0 && ${all(pods)})`;
   return [
     `protocol bgp '${session.name}' {`,
-    `  local ${session.local} as ${plan.asNumber};`,
-    `  neighbor ${session.neighbor} as ${session.neighborAs};`,
+    `  local ${session.local} as ${session.localAs ?? plan.asNumber};`,
+    `  neighbor ${session.neighbor}${port} as ${session.neighborAs};`,
     ...(session.multihop === undefined ? [] : [`  multihop ${session.multihop};`]),
     // Told on the control connection alone: the log file leaves out this class.
     '  debug { states };',
-    `  hold time ${plan.holdTime};`,
-    `  keepalive time ${Math.max(1, Math.floor(plan.holdTime / 3))};`,
+    `  hold time ${holdTime};`,
+    `  keepalive time ${session.keepaliveTime ?? Math.max(1, Math.floor(holdTime / 3))};`,
     '  connect delay time 1;',
     '  connect retry time 3;',
     '  error wait time 1, 10;',
@@ -108,10 +115,39 @@ function sessionProtocol(plan: BgpPlan, session: BgpSession): string[] {
     ...(session.reflectAs === undefined ? [] : ['  rr client;', `  rr cluster id ${session.reflectAs};`]),
     `  ${channel(family)} {`,
     `    import where ${importCondition(plan, session, family)};`,
-    `    export where ${session.advertise === 'own' ? own : `${own} || ${others}`};`,
+    ...exportRules(session, family, session.advertise === 'own' ? own : `${own} || ${others}`),
     '  };',
     '}',
   ];
+}
+
+/** `pods` is the condition for routes to pods. */
+function exportRules(session: BgpSession, family: Family, pods: string): string[] {
+  if (session.balancers.length === 0)
+    return [`    export where ${session.advertise === 'balancers' ? 'false' : pods};`];
+  return [
+    '    export filter {',
+    `      if proto = "lb${digit(family)}" then {`,
+    ...session.balancers.map(
+      ({ ranges, localPref, communities }) =>
+        `        if ${exactly(ranges)} then { ${[
+          ...(localPref === undefined ? [] : [`bgp_local_pref = ${localPref};`]),
+          ...communities.map(addCommunity),
+          'accept;',
+        ].join(' ')} }`,
+    ),
+    '        reject;',
+    '      }',
+    `      if ${session.advertise === 'balancers' ? 'false' : pods} then accept;`,
+    '      reject;',
+    '    };',
+  ];
+}
+
+function addCommunity(text: string): string {
+  const numbers = text.replace('large:', '').split(':').map(Number);
+  if (!numbers.every(Number.isInteger)) throw new RangeError(`'${text}' is no community`);
+  return `bgp_${text.startsWith('large:') ? 'large_community' : 'community'}.add((${numbers.join(', ')}));`;
 }
 
 /** Loopback, link-local and multicast addresses are nobody's to announce. */

@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import type { Node } from '../../k8s/types.generated.ts';
 import { asCidr } from '../../net/address.ts';
 import { readPeers } from '../peers.ts';
-import { type BgpDecision, decideBgp, isPassword } from './decide.ts';
+import { type BgpDecision, decideBgp } from './decide.ts';
+import { isPassword } from './names.ts';
 import { type BgpSettings, readBgpSettings } from './settings.ts';
 
 const node = (number: number, labels: Record<string, string> = {}, ipv6 = false): Node => ({
@@ -51,6 +52,7 @@ test('without reflectors every node talks to every other one, and takes from it 
       holdTime: 9,
       restartTime: 60,
       ownRanges: ['10.244.1.0/24'],
+      balancerRanges: [],
       podRanges: ['10.244.0.0/16', 'fd00:244::/48'],
       sessions: [2, 3].map((number) => ({
         name: `node:n${number}`,
@@ -62,6 +64,7 @@ test('without reflectors every node talks to every other one, and takes from it 
         acceptExactly: [`10.244.${number}.0/24`],
         acceptWithin: [],
         acceptOutside: [],
+        balancers: [],
       })),
     },
   });

@@ -1,10 +1,13 @@
 // Nodes and settings to the sessions of one node: whom it talks to, what it tells, what it takes. Pure.
 import { createHash } from 'node:crypto';
+import type { NodeBGPAnnouncement } from '../../k8s/load-balancer.ts';
 import { matchesLabelSelector } from '../../k8s/selectors.ts';
 import type { Node } from '../../k8s/types.generated.ts';
 import { type Cidr, type Family, familyOf, type Ip, parseIp, rangeOf } from '../../net/address.ts';
 import type { Peer, Peers } from '../peers.ts';
 import type { FabricProblem } from '../plan.ts';
+import { type BalancerRoutes, decideBalancers } from './balancers.ts';
+import { isPassword, passwordRule, symbol } from './names.ts';
 import type { BgpPeer, BgpSettings } from './settings.ts';
 
 /** A session with one neighbour; each carries the routes of the family of its addresses. */
@@ -18,8 +21,17 @@ export interface BgpSession {
   readonly neighborAs: number;
   /** Where this node hands the routes of others on to that neighbour: its cluster id as a route reflector. */
   readonly reflectAs?: Ip;
-  /** What the neighbour is told: this node's ranges, or also those that other nodes told this one. */
-  readonly advertise: 'own' | 'cluster';
+  /** The own AS number where it is another one than with the others. */
+  readonly localAs?: number;
+  /** The neighbour's port where it is not 179. */
+  readonly port?: number;
+  /** In s, where they are others than those of the settings. */
+  readonly holdTime?: number;
+  readonly keepaliveTime?: number;
+  /** What the neighbour is told of pods: this node's ranges, or also those of other nodes; or nothing. */
+  readonly advertise: 'own' | 'cluster' | 'balancers';
+  /** The addresses of load balancers that it is told. */
+  readonly balancers: readonly BalancerRoutes[];
   /** Destinations that are taken as they are here. */
   readonly acceptExactly: readonly Cidr[];
   /** Ranges that are taken with all within them; but not what overlaps with this node's own. */
@@ -38,6 +50,8 @@ export interface BgpPlan {
   readonly restartTime: number;
   /** The ranges that this node announces. */
   readonly ownRanges: readonly Cidr[];
+  /** The addresses of load balancers that it announces. */
+  readonly balancerRanges: readonly Cidr[];
   /** Where all pods are. */
   readonly podRanges: readonly Cidr[];
   /** Sorted by name. */
@@ -51,6 +65,10 @@ export interface BgpInput {
   readonly settings: BgpSettings;
   /** By key of the Secret; undefined until they are known: sessions with a password wait. */
   readonly passwords: ReadonlyMap<string, string> | undefined;
+  /** What is to be told of load balancers; nothing where absent. */
+  readonly announcement?: NodeBGPAnnouncement['spec'];
+  /** Of its peers, by `namespace/name` of the Secret. */
+  readonly balancerPasswords?: ReadonlyMap<string, string | undefined>;
 }
 
 export interface BgpDecision {
@@ -85,14 +103,23 @@ export function decideBgp(input: BgpInput): BgpDecision {
       ({ nodeSelector }) => nodeSelector === undefined || matchesLabelSelector(nodeSelector, labels.get(own.name)),
     )
     .flatMap((peer) => outsideSession(peer, [own, ...others], context, problems) ?? []);
+  const balancers = decideBalancers({
+    announcement: input.announcement ?? {},
+    ownAddresses: own.addresses,
+    nodeAddresses: [own, ...others].flatMap(({ addresses }) => addresses),
+    sessions: withOutside,
+    passwords: input.balancerPasswords ?? new Map(),
+  });
+  problems.push(...balancers.problems);
   const plan: BgpPlan = {
     routerId: routerIdOf(own),
     asNumber: settings.asNumber,
     holdTime: settings.holdTime,
     restartTime: settings.restartTime,
     ownRanges: own.podCidrs,
+    balancerRanges: balancers.ranges,
     podRanges,
-    sessions: [...withNodes, ...withOutside].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    sessions: [...withNodes, ...balancers.sessions].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
   return { plan, problems };
 }
@@ -142,6 +169,7 @@ function nodeSessions(other: Peer, context: Context, problems: FabricProblem[]):
       acceptExactly: ofFamily(ranges.get(other.name) ?? []),
       acceptWithin: otherReflects ? ofFamily(podRanges) : [],
       acceptOutside: [],
+      balancers: [],
     } satisfies BgpSession;
   });
 }
@@ -185,6 +213,7 @@ function outsideSession(
     acceptExactly: [],
     acceptWithin: accept.filter(isPods),
     acceptOutside: accept.filter((range) => !isPods(range)),
+    balancers: [],
     ...(peer.multihop !== undefined && { multihop: peer.multihop }),
     ...(password !== undefined && { password }),
   };
@@ -195,13 +224,6 @@ function isWithin(narrow: Cidr, wide: Cidr): boolean {
   return a.family === b.family && a.prefix >= b.prefix && a.first >= b.first && a.first < b.first + b.size;
 }
 
-/** BIRD's strings end at a quotation mark and know no escape; TCP MD5 takes 80 bytes at most. */
-export function isPassword(text: string): boolean {
-  return /^[\x21\x23-\x7e]([\x20\x21\x23-\x7e]{0,78}[\x21\x23-\x7e])?$/.test(text);
-}
-
-const passwordRule = 'must be 1 to 80 printable ASCII characters without quotation marks, and no space at its ends';
-
 /** The node's IPv4 address; where it has none, a number made of its name (RFC 6286: any that is unique in the AS). */
 function routerIdOf(own: Peer): Ip {
   const address = firstOf(own.addresses, 'IPv4');
@@ -210,13 +232,4 @@ function routerIdOf(own: Peer): Ip {
   const made = parseIp(`10.${a}.${b}.${c | 1}`);
   if (made === undefined) throw new RangeError(`no router id can be made of the name ${own.name}`);
   return made;
-}
-
-const longestSymbol = 60;
-
-/** A name for BIRD, which takes 64 bytes: a longer one ends with a hash in place of its end. */
-function symbol(text: string, suffix = ''): string {
-  if (text.length + suffix.length <= longestSymbol) return `${text}${suffix}`;
-  const hash = createHash('sha256').update(text).digest('hex').slice(0, 10);
-  return `${text.slice(0, longestSymbol - suffix.length - hash.length - 1)}-${hash}${suffix}`;
 }

@@ -7,6 +7,7 @@ import { createRecorder, type Recorder } from '../../k8s/events.ts';
 import { configMaps, secrets } from '../../k8s/resources.ts';
 import type { ConfigMap, Secret } from '../../k8s/types.generated.ts';
 import type { CompanionOptions, FabricCompanion, FabricInput } from '../kinds.ts';
+import { Announcements } from './announcements.ts';
 import { Bird, type BirdOptions } from './bird.ts';
 import { birdConfig } from './bird-config.ts';
 import { BirdError } from './control.ts';
@@ -57,6 +58,7 @@ class Bgp implements FabricCompanion {
   readonly #recorder: Recorder;
   readonly #settingsCache: Cache<ConfigMap>;
   #secretCache: Cache<Secret> | undefined;
+  readonly #announcements: Announcements;
   /** Undefined until settings were read that can be followed. */
   #settings: BgpSettings | undefined;
   #input: FabricInput | undefined;
@@ -83,6 +85,18 @@ class Bgp implements FabricCompanion {
     });
     this.#recorder = createRecorder(options.client, 'weft-bgp', options.nodeName);
     this.#settingsCache = options.client.cache(configMaps, only);
+    this.#announcements = new Announcements({
+      client: options.client,
+      nodeName: options.nodeName,
+      keptIn: join(this.#runDir, 'announcement.json'),
+      onChange: () => this.#again(),
+    });
+  }
+
+  #again(): void {
+    this.#inTurn(() => this.#pass()).catch((error: unknown) =>
+      this.#options.log.error({ err: error }, 'BGP cannot be set'),
+    );
   }
 
   async start(): Promise<void> {
@@ -124,6 +138,7 @@ class Bgp implements FabricCompanion {
     clearTimeout(this.#telling);
     this.#settingsCache.stop();
     this.#secretCache?.stop();
+    this.#announcements.stop();
     await this.#last.catch(() => {});
     if (remove) await this.#bird.end();
     else this.#bird.release();
@@ -139,11 +154,15 @@ class Bgp implements FabricCompanion {
   /** Decides and applies. False while there is nothing to apply. */
   async #pass(): Promise<boolean> {
     if (this.#stopped || this.#input === undefined || this.#settings === undefined) return false;
+    // A session that works must not go away for the time in which its password is looked for.
+    if (!this.#announcements.isKnown) return false;
     const decision = decideBgp({
       ...this.#input,
       clusterCidrs: this.#options.clusterCidrs,
       settings: this.#settings,
       passwords: this.#passwords(this.#settings),
+      announcement: this.#announcements.current,
+      balancerPasswords: this.#announcements.passwords,
     });
     this.#report(decision);
     if (decision.plan === undefined) return false;
@@ -183,10 +202,7 @@ class Bgp implements FabricCompanion {
       const cache = this.#options.client.cache(secrets, only);
       this.#secretCache = cache;
       const again = (): void => {
-        if (cache.isSynced)
-          this.#inTurn(() => this.#pass()).catch((error: unknown) =>
-            this.#options.log.error({ err: error }, 'BGP cannot be set'),
-          );
+        if (cache.isSynced) this.#again();
       };
       cache.subscribe(again);
       cache.synced.then(again, () => {});
@@ -203,7 +219,14 @@ class Bgp implements FabricCompanion {
     if (text === '') return;
     this.#options.log.warn({ problems: text.split('\n') }, 'not every BGP session can be set up');
     const object = this.#settingsCache.get(bgpSettingsKey);
-    if (object !== undefined) this.#recorder.event(object, 'Warning', 'InvalidPeer', text);
+    const isBalancers = (owner: string): boolean => owner.startsWith('BGPPeer ');
+    const own = problems.filter(({ owner }) => !isBalancers(owner)).map(({ owner, reason }) => `${owner}: ${reason}`);
+    if (object !== undefined && own.length > 0) this.#recorder.event(object, 'Warning', 'InvalidPeer', own.join('\n'));
+    for (const { owner, reason } of problems.filter((problem) => isBalancers(problem.owner))) {
+      const [namespace = '', name = ''] = owner.slice('BGPPeer '.length).split('/');
+      const peer = { kind: 'BGPPeer', apiVersion: 'metallb.io/v1beta2', namespace, name };
+      this.#recorder.event(peer, 'Warning', 'InvalidPeer', `${this.#options.nodeName}: ${reason}`);
+    }
   }
 
   /** Changes that come together (a node that starts, a link that breaks) are one Event. */
