@@ -70,6 +70,7 @@ await runProcess('agent', async (log) => {
       ...common,
       nodeAddresses: node.addresses,
       serviceCidrs: settings.serviceCidrs,
+      serveStatus: true,
       log: log.child({ part: 'proxy' }),
     }),
   ]);

@@ -20,6 +20,7 @@ import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { serviceRanges } from './service-ranges.ts';
 import { ServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
+import { ProxyStatus } from './status/status.ts';
 import { ServiceSync, type SyncOptions } from './sync.ts';
 import { trimService, trimSlice } from './trimmed.ts';
 import type { ProxyMode } from './writer.ts';
@@ -41,6 +42,8 @@ export interface ProxyOptions {
   readonly ipvsScheduler?: Scheduler;
   /** Whether Services may claim addresses by spec.externalIPs; not by default. */
   readonly externalIps?: boolean;
+  /** Whether metrics and health are served, at kube-proxy's ports 10249 and 10256 of all addresses; not by default. */
+  readonly serveStatus?: boolean;
   readonly log: Log;
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
@@ -59,6 +62,18 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   await letBridgesPassThrough(log);
   let node: ProxyNode = { name: nodeName, addresses: nodeAddresses, nodePortAddresses: nodeAddresses, podCidrs: [] };
   const recorder = createRecorder(client, 'weft-proxy', nodeName);
+  const status = new ProxyStatus({
+    nodeAddresses,
+    mode: () => sync.mode,
+    healthCheckFailed: ({ namespace, name, port }, problem) =>
+      recorder.event(
+        { kind: 'Service', apiVersion: 'v1', namespace, name },
+        'Warning',
+        'FailedToStartServiceHealthcheck',
+        `node ${nodeName} failed to start healthcheck "${namespace}/${name}" on port ${port}: ${problem}`,
+      ),
+    log,
+  });
   const { namespace, name } = networkConfigKey;
   const caches = {
     services: client.cache(services, {}, trimService),
@@ -85,6 +100,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
         'ServiceRulesRepaired',
         `Someone else changed the rules of Services; written anew: ${damaged.join(', ')}`,
       ),
+    observer: status,
   };
   const report = new ModeReport({ client, recorder, nodeName, log });
   const sync = new ModeSwitch(options.mode ?? defaultProxyMode, {
@@ -120,6 +136,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
   setRoutes();
   const ends = [
     () => routes?.stop(),
+    () => status.stop(),
     cidrCache.subscribe(() => {
       setFacts();
       setRoutes();
@@ -128,6 +145,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     caches.configs.subscribe(followMode),
     caches.nodes.subscribe(({ type, object }) => {
       if (type !== 'deleted') report.seen(object.metadata.annotations);
+      status.nodeChanged(type === 'deleted' ? undefined : object);
       // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
       const now = type === 'deleted' ? node : withNode(node, object);
       if (isDeepStrictEqual(now, node)) return;
@@ -136,13 +154,19 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       setFacts();
       if (moved) for (const service of caches.services.list()) update(keyOf(service));
     }),
-    caches.services.subscribe(({ object }) => update(keyOf(object))),
+    caches.services.subscribe(({ object }) => {
+      status.serviceChanged(keyOf(object));
+      update(keyOf(object));
+    }),
     caches.slices.subscribe((change) => {
-      for (const key of slices.take(change)) update(key);
+      const owners = slices.take(change);
+      status.slicesChanged(change, owners);
+      for (const key of owners) update(key);
     }),
   ];
   await Promise.all(Object.values(caches).map((cache) => cache.synced));
   followMode();
+  if (options.serveStatus) status.serve();
   await sync.start();
   const count = caches.services.list().length;
   log.info({ mode: sync.mode, services: count, size: sync.size }, 'Services are in the kernel');

@@ -19,6 +19,19 @@ const longestRetryMilliseconds = 30_000;
 /** What nobody needs is deleted after so long, for most of it is soon needed again. */
 const tidyMilliseconds = 10_000;
 
+/** Who follows what becomes of changes: metrics, health. */
+export interface SyncObserver {
+  /** Something waits for being written. */
+  queued(): void;
+  /** What a Service is from the next write on. */
+  decided(owner: string, models: readonly ServicePortModel[]): void;
+  /** These Services are in the kernel, after so many seconds; `full` where everything was written anew. */
+  written(owners: readonly string[], seconds: number, full: boolean): void;
+  failed(): void;
+  /** What nobody needs any more could not be deleted. */
+  cleanUpFailed(): void;
+}
+
 export interface SyncOptions {
   readonly node: () => Pick<ProxyNode, 'nodePortAddresses'>;
   readonly log: Log;
@@ -26,6 +39,7 @@ export interface SyncOptions {
   readonly reachable?: (addresses: readonly Ip[]) => void;
   /** Told what someone else had damaged, once it is repaired. */
   readonly repaired?: (damaged: readonly string[]) => void;
+  readonly observer?: SyncObserver;
 }
 
 export class ServiceSync {
@@ -33,6 +47,8 @@ export class ServiceSync {
   readonly #options: SyncOptions;
   readonly #log: Log;
   readonly #pending = new Map<string, () => readonly ServicePortModel[]>();
+  /** Decided, and not in the kernel yet. */
+  readonly #unwritten = new Set<string>();
   /** The UDP ports as they were written. */
   readonly #models = new Map<string, readonly ServicePortModel[]>();
   readonly #claims: Claims;
@@ -75,6 +91,7 @@ export class ServiceSync {
   /** Sets what a Service is; it is decided when the change is written, so that many changes cost one decision. */
   set(owner: string, decide: () => readonly ServicePortModel[]): void {
     this.#pending.set(owner, decide);
+    this.#options.observer?.queued();
     if (this.#started) this.#schedule();
   }
 
@@ -137,8 +154,10 @@ export class ServiceSync {
     });
   }
 
-  async #write(): Promise<void> {
-    this.#lastWrite = performance.now();
+  async #write(full = this.#lastWrite === Number.NEGATIVE_INFINITY || this.#failures > 0): Promise<void> {
+    const begin = performance.now();
+    this.#lastWrite = begin;
+    for (const owner of this.#pending.keys()) this.#unwritten.add(owner);
     for (const [owner, decide] of this.#pending) {
       try {
         this.#set(owner, decide());
@@ -149,14 +168,20 @@ export class ServiceSync {
     }
     this.#pending.clear();
     try {
+      const owners = [...this.#unwritten];
       await this.#writer.apply();
       this.#failures = 0;
+      this.#unwritten.clear();
+      // What came while the kernel was written to is still to come.
+      this.#options.observer?.written(owners, (performance.now() - begin) / 1000, full);
+      if (this.#pending.size > 0) this.#options.observer?.queued();
       const changed = this.#external.takeChange();
       if (changed !== undefined) this.#options.reachable?.(changed);
       this.#forgetStaleFlows();
       this.#tidyLater();
     } catch (error) {
       this.#failures++;
+      this.#options.observer?.failed();
       this.#log.error({ error: String(error), failures: this.#failures }, 'the rules of Services could not be written');
     }
   }
@@ -167,6 +192,7 @@ export class ServiceSync {
 
   #grant(owner: string, models: readonly ServicePortModel[]): void {
     this.#writer.set(owner, models);
+    this.#options.observer?.decided(owner, models);
     // Only of UDP is it of interest later what there was before.
     const datagrams = models.filter(({ protocol }) => protocol === 'UDP');
     this.#stale.push(...staleFlows(this.#models.get(owner) ?? [], models, this.#options.node()));
@@ -183,6 +209,7 @@ export class ServiceSync {
       this.#run(async () => {
         await this.#writer.tidy().catch((error: unknown) => {
           this.#failures++;
+          this.#options.observer?.cleanUpFailed();
           this.#log.warn({ error: String(error) }, 'what nobody needs any more could not be deleted');
         });
       });
@@ -224,7 +251,7 @@ export class ServiceSync {
       if (damaged.length === 0) return;
       this.#countRepair();
       this.#log.warn({ damaged }, 'the rules of Services were changed by someone else; they are written anew');
-      await this.#write();
+      await this.#write(true);
       if (this.#failures === 0) this.#options.repaired?.(damaged);
     });
     await this.#writing;

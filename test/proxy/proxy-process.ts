@@ -75,6 +75,7 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
     serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
     ...(fixed && { mode }),
+    serveStatus: true,
     log: createLog('proxy'),
     ...(iptables !== undefined && {
       iptables: {

@@ -10,9 +10,10 @@ import type { WorkQueue } from '../../k8s/work-queue.ts';
 import type { ControllerContext } from '../context.ts';
 import { type Controller, runController } from '../controller.ts';
 import { createWritten } from '../written.ts';
-import { hasManagedEndpoints } from './endpoint.ts';
+import { hasManagedEndpoints, isEndpoint } from './endpoint.ts';
 import { decideSubsets } from './legacy.ts';
 import { decideSlices, headlessLabel, managedBy, managedByLabel, serviceNameLabel } from './slices.ts';
+import { TriggerTimes, withTriggerTime } from './trigger-time.ts';
 
 /** Queues the Services that a change touches: the Service itself, and those that select a pod or did so before. */
 function watchServicesAndPods(context: ControllerContext, queue: WorkQueue): void {
@@ -41,6 +42,7 @@ export function runEndpointSlices(context: ControllerContext): Controller {
   const isOurs = (slice: EndpointSlice): boolean => slice.metadata.labels?.[managedByLabel] === managedBy;
   const index = createIndex(cache, (slice) => (isOurs(slice) ? [serviceOf(slice)] : []));
   const written = createWritten<EndpointSlice>();
+  const triggers = new TriggerTimes();
 
   return runController(context, {
     name: 'endpointslice',
@@ -62,17 +64,27 @@ export function runEndpointSlices(context: ControllerContext): Controller {
     },
     async reconcile(key) {
       const service = serviceCache.get(key);
+      if (service === undefined) triggers.forget(keyOf(key));
       // Without the Service the garbage collector takes the slices.
       if (service === undefined || service.metadata.deletionTimestamp !== undefined) return;
       const name = keyOf(key);
       const existing = written.over(index.get(name), (slice) => serviceOf(slice) === name && isOurs(slice));
       if (!hasManagedEndpoints(service)) return;
       const nodeOf = (node: string) => nodeCache.get({ name: node });
-      const changes = decideSlices(service, podCache.list(key.namespace), nodeOf, existing);
+      const all = podCache.list(key.namespace);
+      const changes = decideSlices(service, all, nodeOf, existing);
+      const trigger = triggers.next(
+        service,
+        all.filter((pod) => isEndpoint(pod, service)),
+      );
+      const stamped = <T extends EndpointSlice>(slice: T): T => {
+        const { annotations, ...metadata } = slice.metadata;
+        return { ...slice, metadata: { ...metadata, ...withTriggerTime(annotations, trigger) } };
+      };
       try {
         await Promise.all([
-          ...changes.create.map(async (slice) => written.wrote(await client.create(endpointSlices, slice))),
-          ...changes.update.map(async (slice) => written.wrote(await client.update(endpointSlices, slice))),
+          ...changes.create.map(async (slice) => written.wrote(await client.create(endpointSlices, stamped(slice)))),
+          ...changes.update.map(async (slice) => written.wrote(await client.update(endpointSlices, stamped(slice)))),
           ...changes.remove.map(async (slice) => {
             await client.delete(endpointSlices, slice.metadata).catch((error: unknown) => {
               if (!isNotFound(error)) throw error;
