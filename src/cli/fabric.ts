@@ -3,8 +3,8 @@ import { Command, Option } from 'commander';
 import { adminClient } from '../cluster/admin-client.ts';
 import { isRunning } from '../cluster/create.ts';
 import { chooseFabric, fabricInPlace, fabricStatus } from '../cluster/fabric.ts';
-import { ensureFabricPrograms } from '../cluster/fabric-programs.ts';
-import { checkFabric } from '../cluster/fabric-settings.ts';
+import { ensureFabricPrograms, requireWireguard } from '../cluster/fabric-programs.ts';
+import { checkEncryption, checkFabric } from '../cluster/fabric-settings.ts';
 import type { ClusterLayout } from '../cluster/layout.ts';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { readSettings, writeSettings } from '../cluster/stored-settings.ts';
@@ -18,6 +18,7 @@ const patienceMs = 30_000;
 interface SetOptions {
   readonly name: string;
   readonly crossSubnet?: boolean;
+  readonly encrypt?: boolean;
 }
 
 export function fabricCommand(): Command {
@@ -34,6 +35,8 @@ export function fabricCommand(): Command {
     .addOption(nameOption())
     .option('--cross-subnet', 'vxlan: nodes on one subnet reach each other without a tunnel')
     .option('--no-cross-subnet', 'vxlan: always through tunnels')
+    .option('--encrypt', 'host-gw, vxlan: what pods say to other nodes is encrypted, by WireGuard')
+    .option('--no-encrypt', 'in clear')
     .action(change);
   return fabric;
 }
@@ -53,12 +56,15 @@ async function show(name: string, asJson: boolean): Promise<void> {
   const { layout } = existingCluster(name);
   const status = await withClient(layout, fabricStatus);
   if (asJson) return printJson(status);
-  print(`Fabric ${status.fabric}${status.fabric === 'vxlan' && status.crossSubnet ? ', direct on one subnet' : ''}`);
+  const direct = status.fabric === 'vxlan' && status.crossSubnet ? ', direct on one subnet' : '';
+  print(`Fabric ${status.fabric}${status.encrypted ? ', encrypted by WireGuard' : direct}`);
   for (const problem of status.problems) print(`kube-system/weft-config: ${problem}`);
   print('');
   printTable([
-    ['NODE', 'IN PLACE', 'TUNNELS END AT'],
-    ...status.nodes.map(({ node, inPlace, vtep }) => [node, inPlace ?? '-', vtep ?? '-']),
+    ['NODE', 'IN PLACE', 'TUNNELS END AT', 'PUBLIC KEY'],
+    ...status.nodes.map(({ node, inPlace, vtep, wireguardKey }) => [
+      ...[node, inPlace ?? '-', vtep ?? '-', wireguardKey ?? '-'],
+    ]),
   ]);
 }
 
@@ -68,13 +74,21 @@ async function change(kind: string, options: SetOptions): Promise<void> {
   const fabric = checkFabric(kind, settings.underlaySubnets);
   if (options.crossSubnet === true && fabric !== 'vxlan')
     throw new SettingsError(`--cross-subnet is an option of vxlan, and ${fabric} has no tunnels`);
-  const crossSubnet = fabric === 'vxlan' && (options.crossSubnet ?? settings.crossSubnet);
+  const encrypt = options.encrypt ?? settings.encrypt;
+  const crossSubnet = fabric === 'vxlan' && (options.crossSubnet ?? (settings.crossSubnet && !encrypt));
+  if (encrypt) {
+    checkEncryption(fabric, crossSubnet);
+    requireWireguard();
+  }
+  const choice = { fabric, crossSubnet, encrypt };
   await withClient(layout, async (client) => {
     await ensureFabricPrograms(fabric);
-    await chooseFabric(client, fabric, crossSubnet);
+    await chooseFabric(client, choice);
     // Read again: nodes may have come or gone meanwhile.
-    writeSettings({ ...(readSettings(settings.name) ?? settings), fabric, crossSubnet });
-    await fabricInPlace(client, fabric, patienceMs);
+    writeSettings({ ...(readSettings(settings.name) ?? settings), ...choice });
+    await fabricInPlace(client, choice, patienceMs);
   });
-  print(`The fabric of '${options.name}' is ${fabric} on every node, after ${formatMs(performance.now() - begin)}.`);
+  print(
+    `The fabric of '${options.name}' is ${fabric}${encrypt ? ', encrypted,' : ''} on every node, after ${formatMs(performance.now() - begin)}.`,
+  );
 }

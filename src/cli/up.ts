@@ -43,6 +43,7 @@ export function upCommand(): Command {
     .option('--node-port-range <from-to>', `the node ports of Services (default: ${defaultNodePortRange})`)
     .option('--fabric <kind>', `how nodes reach the pods of others: ${fabricKinds.join(', ')} (default: host-gw)`)
     .option('--cross-subnet', 'with vxlan: no tunnels between nodes on one subnet')
+    .option('--encrypt', 'with host-gw and vxlan: what pods say to other nodes is encrypted, by WireGuard')
     .option('--underlay-subnets <n>', 'how many subnets the nodes are on, joined by a router: 1 or 2 (default: 1)')
     .option('--proxy-mode <mode>', 'how Services are written into the kernel: nftables')
     .option(

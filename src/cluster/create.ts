@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listMounts, mountFilesystem, setPropagation } from '../linux/mount.ts';
 import { familyOf } from '../net/address.ts';
 import { listening } from './byte-relay.ts';
-import { ensureFabricPrograms } from './fabric-programs.ts';
+import { ensureFabricPrograms, requireWireguard } from './fabric-programs.ts';
 import { type ClusterLayout, runRoot, weftHome } from './layout.ts';
 import { supervisorCommand, supervisorLog } from './programs.ts';
 import type { ProgressEvent } from './progress.ts';
@@ -28,6 +28,7 @@ export async function checkMachine(settings: ClusterSettings, layout: ClusterLay
   const ipv6 = settings.podCidrs.find((range) => familyOf(range) === 'IPv6');
   if (ipv6 !== undefined && !existsSync('/proc/sys/net/ipv6'))
     throw new SettingsError(`--pod-cidr ${ipv6}: IPv6 is switched off in this machine's kernel (ipv6.disable)`);
+  if (settings.encrypt) requireWireguard();
   const elsewhere = otherHome(settings.name);
   if (elsewhere !== undefined)
     throw new SettingsError(

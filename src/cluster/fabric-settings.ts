@@ -7,6 +7,8 @@ export interface FabricSettings {
   readonly fabric: FabricKindName;
   /** With vxlan: nodes on one subnet reach each other without a tunnel. */
   readonly crossSubnet: boolean;
+  /** With host-gw and vxlan: what pods say to other nodes is encrypted, by WireGuard. */
+  readonly encrypt: boolean;
   /** How many subnets the nodes are on, joined by a router. */
   readonly underlaySubnets: 1 | 2;
 }
@@ -14,6 +16,7 @@ export interface FabricSettings {
 export interface GivenFabricSettings {
   readonly fabric?: unknown;
   readonly crossSubnet?: unknown;
+  readonly encrypt?: unknown;
   readonly underlaySubnets?: unknown;
 }
 
@@ -26,7 +29,10 @@ export function decideFabricSettings(given: GivenFabricSettings): FabricSettings
     throw new SettingsError(`--cross-subnet '${String(crossSubnet)}': must be true or false`);
   if (crossSubnet && fabric !== 'vxlan')
     throw new SettingsError(`--cross-subnet is an option of --fabric vxlan; the fabric is ${fabric}`);
-  return { fabric, crossSubnet, underlaySubnets };
+  const encrypt = given.encrypt ?? false;
+  if (typeof encrypt !== 'boolean') throw new SettingsError(`--encrypt '${String(encrypt)}': must be true or false`);
+  if (encrypt) checkEncryption(fabric, crossSubnet);
+  return { fabric, crossSubnet, encrypt, underlaySubnets };
 }
 
 /** The kind of that name, if it can carry packets between nodes on so many subnets. */
@@ -38,6 +44,16 @@ export function checkFabric(value: unknown, underlaySubnets: 1 | 2): FabricKindN
       '--fabric host-gw: needs all nodes on one subnet, and --underlay-subnets is 2; choose vxlan, router or bgp',
     );
   return fabric;
+}
+
+/** Throws a SettingsError where the fabric cannot encrypt, or is asked to send past the tunnel. */
+export function checkEncryption(fabric: FabricKindName, crossSubnet: boolean): void {
+  if (fabric !== 'host-gw' && fabric !== 'vxlan')
+    throw new SettingsError(
+      `--encrypt is an option of the fabrics host-gw and vxlan; ${fabric} sends in clear (--no-encrypt)`,
+    );
+  if (crossSubnet)
+    throw new SettingsError('--encrypt and --cross-subnet: encrypted is the way to every node; leave one of them out');
 }
 
 function decideSubnets(value: unknown): 1 | 2 {

@@ -3,7 +3,7 @@ import { type Client, isNotFound } from '../k8s/client.ts';
 import {
   type FabricKindName,
   fabricAnnotation,
-  type NetworkConfig,
+  inPlaceName,
   networkConfigKey,
   readNetworkConfig,
 } from '../k8s/network-config.ts';
@@ -21,22 +21,29 @@ export interface NodeFabric {
   readonly inPlace?: string;
   /** Where it takes in VXLAN. */
   readonly vtep?: string;
+  /** The public key with which it takes in encrypted packets. */
+  readonly wireguardKey?: string;
 }
 
 export interface FabricStatus {
   readonly fabric: FabricKindName;
   readonly crossSubnet: boolean;
+  readonly encrypted: boolean;
   readonly problems: readonly string[];
   readonly nodes: readonly NodeFabric[];
 }
 
+/** What `weft fabric set` chooses. */
+export type FabricChoice = Pick<FabricSettings, 'fabric' | 'crossSubnet' | 'encrypt'>;
+
 /** The ConfigMap's content for these settings. Pure. */
 function networkConfigData(
-  { fabric, crossSubnet }: Pick<FabricSettings, 'fabric' | 'crossSubnet'>,
+  { fabric, crossSubnet, encrypt }: FabricChoice,
   layout: Pick<ClusterLayout, 'segments'>,
 ): Record<string, string> {
   return {
     fabric,
+    encryption: encrypt ? 'wireguard' : 'none',
     'vxlan.crossSubnet': String(crossSubnet),
     'router.addresses': layout.segments.flatMap(({ routers }) => routers).join(','),
   };
@@ -58,8 +65,9 @@ export async function ensureNetworkConfig(
 }
 
 /** Asks for another fabric; the agents follow. */
-export async function chooseFabric(client: Client, fabric: FabricKindName, crossSubnet: boolean): Promise<void> {
-  const data = { fabric, 'vxlan.crossSubnet': String(crossSubnet) };
+export async function chooseFabric(client: Client, { fabric, crossSubnet, encrypt }: FabricChoice): Promise<void> {
+  const encryption = encrypt ? 'wireguard' : 'none';
+  const data = { fabric, encryption, 'vxlan.crossSubnet': String(crossSubnet) };
   await client.patch(configMaps, networkConfigKey, { type: 'merge', body: { data } });
 }
 
@@ -71,6 +79,7 @@ export async function fabricStatus(client: Client): Promise<FabricStatus> {
   return {
     fabric: config.fabric,
     crossSubnet: config.vxlan.crossSubnet,
+    encrypted: config.encrypted,
     problems: problems.map(({ key, reason }) => `${key}: ${reason}`),
     nodes: list.items.map(nodeFabric).sort((a, b) => (a.node < b.node ? -1 : 1)),
   };
@@ -80,34 +89,37 @@ function nodeFabric(node: Node): NodeFabric {
   const { name = '', annotations } = node.metadata;
   const inPlace = annotations?.[fabricAnnotation.inPlace];
   const vtep = annotations?.[fabricAnnotation.vtep];
+  const wireguardKey = annotations?.[fabricAnnotation.wireguard];
   return {
     node: name,
     ready: isNodeReady(node),
     ...(inPlace !== undefined && { inPlace }),
     ...(vtep !== undefined && { vtep }),
+    ...(wireguardKey !== undefined && { wireguardKey }),
   };
 }
 
 /**
- * The Ready nodes that have not changed yet: that send another way, or that do not take in VXLAN where they must, or
- * still do where they need not. Pure.
+ * The Ready nodes that have not changed yet: that send another way, or that do not take in VXLAN or encrypted packets
+ * where they must, or still do where they need not. Pure.
  */
-function nodesBehind(fabric: NetworkConfig['fabric'], list: readonly NodeFabric[]): string[] {
-  return list
-    .filter(
-      ({ ready, inPlace, vtep }) => ready && (inPlace !== fabric || (vtep !== undefined) !== (fabric === 'vxlan')),
-    )
-    .map(({ node }) => node);
+function nodesBehind({ fabric, encrypt }: FabricChoice, list: readonly NodeFabric[]): string[] {
+  const isBehind = ({ ready, inPlace, vtep, wireguardKey }: NodeFabric): boolean =>
+    ready &&
+    (inPlace !== inPlaceName(fabric, encrypt) ||
+      (vtep !== undefined) !== (fabric === 'vxlan' && !encrypt) ||
+      (wireguardKey !== undefined) !== encrypt);
+  return list.filter(isBehind).map(({ node }) => node);
 }
 
 /** Resolves when every Ready node has the fabric in place. Throws after so many ms, with the nodes that have not. */
-export async function fabricInPlace(client: Client, fabric: FabricKindName, patienceMs: number): Promise<void> {
+export async function fabricInPlace(client: Client, choice: FabricChoice, patienceMs: number): Promise<void> {
   const cache = client.cache(nodes);
   let end = (): void => {};
   let timer: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      const behind = (): string[] => nodesBehind(fabric, cache.list().map(nodeFabric));
+      const behind = (): string[] => nodesBehind(choice, cache.list().map(nodeFabric));
       const look = (): void => {
         if (cache.isSynced && behind().length === 0) resolve();
       };
@@ -117,7 +129,7 @@ export async function fabricInPlace(client: Client, fabric: FabricKindName, pati
         () =>
           reject(
             new Error(
-              `after ${patienceMs / 1000} s the fabric ${fabric} is not in place on ${behind().join(', ')}: see 'kubectl get events' for their nodes`,
+              `after ${patienceMs / 1000} s the fabric ${inPlaceName(choice.fabric, choice.encrypt)} is not in place on ${behind().join(', ')}: see 'kubectl get events' for their nodes`,
             ),
           ),
         patienceMs,

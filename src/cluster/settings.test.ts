@@ -17,6 +17,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     members: [0, 1, 2],
     fabric: 'host-gw',
     crossSubnet: false,
+    encrypt: false,
     underlaySubnets: 1,
     nodePortRange: { from: 30_000, to: 32_767 },
     lbPool: '172.18.250.1-172.18.250.254',
@@ -38,6 +39,9 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ nodePortRange: '10000-11000' }, /the nodes use port 10249 of it themselves/);
   refused({ nodePortRange: '80-90' }, /ports below 1024/);
   refused({ crossSubnet: true }, /--cross-subnet is an option of --fabric vxlan/);
+  refused({ encrypt: true, fabric: 'router' }, /--encrypt is an option of the fabrics host-gw and vxlan/);
+  refused({ encrypt: true, fabric: 'vxlan', crossSubnet: true }, /leave one of them out/);
+  refused({ encrypt: 'yes' }, /--encrypt 'yes': must be true or false/);
 });
 
 test('names are DNS labels that leave room for the names of nodes', () => {

@@ -46,7 +46,7 @@ const longestName = 40;
 
 const known = [
   ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'lbPool', 'apiPort', 'offline'],
-  ...['fabric', 'crossSubnet', 'underlaySubnets', 'proxyMode'],
+  ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode'],
 ];
 
 /** Reads the content of a --config file: the same settings as on the command line. */
@@ -108,6 +108,7 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
   compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);
+  compare('--encrypt', given.encrypt, wanted.encrypt, existing.encrypt);
   compare('--underlay-subnets', given.underlaySubnets, wanted.underlaySubnets, existing.underlaySubnets);
   return differences;
 }

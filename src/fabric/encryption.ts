@@ -2,6 +2,7 @@
 //
 // WireGuard is a tunnel already: with encryption the fabrics host-gw and vxlan send pods' packets into it directly, as
 // flannel's wireguard backend and Calico do. VXLAN inside of it would take 50 bytes more of each packet for nothing.
+import { saysEncrypted } from '../k8s/network-config.ts';
 import { addressAt, asCidr, type Cidr, familyOf, type Ip } from '../net/address.ts';
 import { wireguardName } from './devices.ts';
 import { sortRoutes } from './host-gateway.ts';
@@ -24,14 +25,6 @@ export const encryptedPriority = 1180;
 
 /** What the outer headers take of each packet: IP, UDP 8, WireGuard 32. */
 const overhead = { IPv4: 60, IPv6: 80 };
-
-/** What a node says of itself when it sends encrypted (`host-gw+wireguard`): its kind, with this behind. */
-const encrypted = '+wireguard';
-
-/** How a kind is called in the annotation of a node that has it in place. */
-export function inPlaceName(fabric: string, isEncrypted: boolean): string {
-  return isEncrypted ? `${fabric}${encrypted}` : fabric;
-}
 
 /** This node's end, with the others as its peers. */
 type Endpoint = Pick<FabricPlan, 'links' | 'addresses' | 'sysctls' | 'wireguardPeers'>;
@@ -82,7 +75,7 @@ function routesOf(reaches: readonly Reach[]): FabricRoute[] {
  */
 export function lingeringEncryption(input: FabricInput): Endpoint | undefined {
   const { own, others } = input.peers;
-  const sends = ({ ready, inPlace }: Peer): boolean => ready && inPlace?.endsWith(encrypted) === true;
+  const sends = ({ ready, inPlace }: Peer): boolean => ready && inPlace !== undefined && saysEncrypted(inPlace);
   if (own?.wireguardKey === undefined || !others.some(sends)) return undefined;
   const endpoint = endpointOf(input);
   return typeof endpoint === 'string' ? undefined : endpoint;

@@ -2,13 +2,12 @@
 import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
-import { type FabricKindName, fabricAnnotation } from '../k8s/network-config.ts';
+import { type FabricKindName, fabricAnnotation, inPlaceName } from '../k8s/network-config.ts';
 import { nodes } from '../k8s/resources.ts';
 import { writeSysctl } from '../linux/netns.ts';
 import { hasWireguard } from '../linux/wireguard.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, familyOf } from '../net/address.ts';
-import { inPlaceName } from './encryption.ts';
 import { type CompanionOptions, decideFabric, type FabricCompanion, kinds } from './kinds.ts';
 import { FabricLoop, type Pass } from './loop.ts';
 import { makeNodeKey, type NodeKey, readNodeKey } from './node-key.ts';

@@ -26,6 +26,18 @@ export const fabricAnnotation = {
   wireguard: 'network.weft.dev/wireguard',
 } as const;
 
+const encryptedSuffix = '+wireguard';
+
+/** How a node calls in `inPlace` the kind by which it sends: `vxlan`, or `vxlan+wireguard` where it encrypts. */
+export function inPlaceName(fabric: FabricKindName, encrypted: boolean): string {
+  return encrypted ? `${fabric}${encryptedSuffix}` : fabric;
+}
+
+/** Whether a node that says this of itself encrypts. */
+export function saysEncrypted(inPlace: string): boolean {
+  return inPlace.endsWith(encryptedSuffix);
+}
+
 /** An annotation of the ConfigMap: what the router between the nodes has in its table (`router`, or absent). */
 export const routerAnnotation = 'network.weft.dev/router-table';
 

@@ -1,8 +1,9 @@
 // A cluster on two subnets: its fabric changes, its nodes come and go, its links are cut, by the command line.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { listNamedNetns } from '../../src/linux/netns.ts';
+import { hasWireguard } from '../../src/linux/wireguard.ts';
 import { Machine, until } from '../cluster/machine.ts';
 
 const machine = new Machine();
@@ -30,6 +31,21 @@ test('on two subnets the fabric is vxlan, and host-gw is refused', async () => {
   const refused = await machine.weft('fabric', 'set', 'host-gw', '--name', name);
   assert.equal(refused.code, 2);
   assert.match(refused.stderr, /needs all nodes on one subnet/);
+});
+
+test('encryption is refused where the kernel has no WireGuard, and nothing has changed or is left', {
+  skip: hasWireguard() && 'this kernel has WireGuard',
+}, async () => {
+  const refused = await machine.weft('fabric', 'set', 'vxlan', '--encrypt', '--name', name);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /^weft: --encrypt needs WireGuard, which this kernel .*\n$/);
+  assert.deepEqual(
+    (await fabric()).nodes.map(({ inPlace }) => inPlace),
+    ['vxlan', 'vxlan'],
+  );
+  assert.equal((await machine.weft('up', '--encrypt', '--name', `${name}-e`)).code, 1);
+  assert.ok(!listNamedNetns().some((netns) => netns.startsWith(`${name}-e`)));
+  assert.deepEqual(readdirSync(machine.state), [name]);
 });
 
 test('the change is in place on every node when the command returns, and DNS of another node still answers', async () => {

@@ -1,9 +1,8 @@
 // The rules of the Kubernetes network model over all pairs of pods and nodes of a lab, for one fabric after the other.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inPlaceName } from '../../src/fabric/encryption.ts';
 import { startRouterTable } from '../../src/fabric/router-table.ts';
-import { type FabricKindName, fabricAnnotation, routerAnnotation } from '../../src/k8s/network-config.ts';
+import { type FabricKindName, fabricAnnotation, inPlaceName, routerAnnotation } from '../../src/k8s/network-config.ts';
 import { findLink } from '../../src/linux/links.ts';
 import { Netlink } from '../../src/linux/netlink.ts';
 import { netnsPath } from '../../src/linux/netns.ts';
@@ -35,7 +34,7 @@ export class ModelLab implements AsyncDisposable {
   readonly #ends: (() => void | Promise<void>)[] = [];
   readonly #segments: number;
   readonly #count: number;
-  #data: Record<string, string>;
+  #data: Record<string, string> & { readonly fabric: FabricKindName };
   #router = '';
   #hasTable = false;
 
@@ -95,7 +94,7 @@ export class ModelLab implements AsyncDisposable {
     await until(`${fabric} in place`, () =>
       this.lab.objects.every(({ metadata: { annotations } }) => {
         const takesTunnels = annotations?.[fabricAnnotation.vtep] !== undefined;
-        const isInPlace = annotations?.[fabricAnnotation.inPlace] === inPlaceName(fabric ?? '', encrypted);
+        const isInPlace = annotations?.[fabricAnnotation.inPlace] === inPlaceName(fabric, encrypted);
         const hasKey = annotations?.[fabricAnnotation.wireguard] !== undefined;
         return isInPlace && hasKey === encrypted && takesTunnels === (fabric === 'vxlan' && !encrypted);
       }),
