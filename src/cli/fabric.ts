@@ -1,16 +1,12 @@
 // weft fabric: how the nodes reach the pods of others, and the change to another way.
 import { Command, Option } from 'commander';
-import { adminClient } from '../cluster/admin-client.ts';
-import { isRunning } from '../cluster/create.ts';
 import { chooseFabric, fabricInPlace, fabricStatus } from '../cluster/fabric.ts';
 import { ensureFabricPrograms, requireWireguard } from '../cluster/fabric-programs.ts';
 import { checkEncryption, checkFabric } from '../cluster/fabric-settings.ts';
-import type { ClusterLayout } from '../cluster/layout.ts';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { readSettings, writeSettings } from '../cluster/stored-settings.ts';
-import type { Client } from '../k8s/client.ts';
 import { fabricKinds } from '../k8s/network-config.ts';
-import { existingCluster, nameOption } from './options.ts';
+import { existingCluster, nameOption, withClient } from './options.ts';
 import { formatMs, print, printJson, printTable } from './output.ts';
 
 const patienceMs = 30_000;
@@ -39,17 +35,6 @@ export function fabricCommand(): Command {
     .option('--no-encrypt', 'in clear')
     .action(change);
   return fabric;
-}
-
-async function withClient<T>(layout: ClusterLayout, work: (client: Client) => Promise<T>): Promise<T> {
-  if (!(await isRunning(layout)))
-    throw new Error(`the cluster '${layout.name}' does not run; bring it back by './weft up --name ${layout.name}'`);
-  const client = adminClient(layout, 'weft');
-  try {
-    return await work(client);
-  } finally {
-    await client.close();
-  }
 }
 
 async function show(name: string, asJson: boolean): Promise<void> {

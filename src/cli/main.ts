@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { bgpCommand } from './bgp.ts';
 import { demoCommand } from './demo.ts';
+import { dnsCommand } from './dns.ts';
 import { downCommand } from './down.ts';
 import { fabricCommand } from './fabric.ts';
 import { imageCommand } from './image.ts';
@@ -27,6 +28,7 @@ for (const command of [
   fabricCommand(),
   underlayCommand(),
   bgpCommand(),
+  dnsCommand(),
   imageCommand(),
 ])
   program.addCommand(command);

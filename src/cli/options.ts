@@ -1,11 +1,26 @@
 // Options that several commands share.
 import { Option } from 'commander';
+import { adminClient } from '../cluster/admin-client.ts';
+import { isRunning } from '../cluster/create.ts';
 import { type ClusterLayout, layoutOf } from '../cluster/layout.ts';
 import { type ClusterSettings, checkName, defaultName } from '../cluster/settings.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
+import type { Client } from '../k8s/client.ts';
 
 export function nameOption(): Option {
   return new Option('--name <name>', 'the cluster').default(defaultName);
+}
+
+/** Does some work with a client of the running cluster; an Error that says how to bring it back where it does not run. */
+export async function withClient<T>(layout: ClusterLayout, work: (client: Client) => Promise<T>): Promise<T> {
+  if (!(await isRunning(layout)))
+    throw new Error(`the cluster '${layout.name}' does not run; bring it back by './weft up --name ${layout.name}'`);
+  const client = adminClient(layout, 'weft');
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
 }
 
 /** The cluster of that name; an Error that says how to make it where there is none. */

@@ -47,8 +47,9 @@ export function followConfigMap(options: FollowOptions): ConfigFollower {
   const { client, otherwise } = options;
   const { namespace, name } = corefileKey;
   const cache = client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` });
-  let last: Promise<void> = Promise.resolve();
   let current: string | undefined;
+  // The objects of the cluster are listed while the ConfigMap is: mostly they are the same ones.
+  let last: Promise<void> = applyText(options, otherwise, undefined).then(() => {});
   const take = (object: ConfigMap | undefined): void => {
     last = last.then(async () => {
       const before = current;
@@ -56,20 +57,15 @@ export function followConfigMap(options: FollowOptions): ConfigFollower {
     });
   };
   let end = (): void => {};
-  const first = new Promise<void>((resolve) => {
+  const first = new Promise<void>((resolve, reject) => {
     let begun = false;
     const begin = (): void => {
       if (begun) return;
       begun = true;
       clearTimeout(timer);
-      const object = cache.get({ namespace, name });
-      if (object === undefined) take(undefined);
       end = cache.subscribe((change) => take(change.type === 'deleted' ? undefined : change.object));
-      void last.then(async () => {
-        // A Corefile that was refused at the very start: nothing is in force yet.
-        if (current === undefined) current = await applyText(options, otherwise, undefined);
-        resolve();
-      });
+      // Without a ConfigMap, or with one that is refused, the default one goes on to be in force.
+      void last.then(resolve, reject);
     };
     const timer = setTimeout(begin, firstPatienceMs);
     void cache.synced.then(begin);

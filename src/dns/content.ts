@@ -32,7 +32,8 @@ export interface Content {
   stop(): void;
 }
 
-const sliceOwner = 'kubernetes.io/service-name';
+/** The label of an EndpointSlice that names its Service. */
+export const endpointSliceOwner = 'kubernetes.io/service-name';
 
 /** Starts to follow the objects. Each change touches one Service of the table. */
 export function followObjects(client: Client, options: ContentOptions): Content {
@@ -114,7 +115,7 @@ export function followObjects(client: Client, options: ContentOptions): Content 
 }
 
 const ownerOf = ({ metadata }: EndpointSlice): string =>
-  `${metadata.namespace ?? ''}/${metadata.labels?.[sliceOwner] ?? ''}`;
+  `${metadata.namespace ?? ''}/${metadata.labels?.[endpointSliceOwner] ?? ''}`;
 
 /** Whether a namespace has names at all. */
 function exposure({ namespaces: names, namespaceLabels }: ContentOptions) {

@@ -14,6 +14,7 @@ import { HotPath } from './hot-path.ts';
 import type { Answerer } from './listeners.ts';
 import { DnsMetrics } from './metrics/metrics.ts';
 import { QueryLog } from './query-log.ts';
+import type { DnsServerStatus } from './query-stream.ts';
 import type { ZoneView } from './resolve.ts';
 import { Responder } from './responder.ts';
 
@@ -100,11 +101,23 @@ export class Engine {
     };
   }
 
+  status(): DnsServerStatus {
+    return {
+      corefile: this.#corefileHash,
+      synced: this.plan.synced,
+      services: this.#hot?.view.table.size ?? 0,
+      upstreams: this.plan.upstreams.map(({ text, down, suspect, excluded }) => ({
+        address: text,
+        state: excluded ? 'left out' : down ? 'down' : suspect ? 'in doubt' : 'well',
+      })),
+    };
+  }
+
   /** The page for Prometheus. */
   metricsPage(): string {
     this.metrics.hostsEntries.value = this.plan.hostsEntries;
     this.metrics.names.value = this.#hot?.view.table.size ?? 0;
-    this.metrics.excludedUpstreams.value = this.plan.excludedUpstreams;
+    this.metrics.excludedUpstreams.value = this.plan.upstreams.filter(({ excluded }) => excluded).length;
     return this.metrics.registry.page();
   }
 
@@ -115,6 +128,7 @@ export class Engine {
   }
 
   #hotZone = '.';
+  #corefileHash = '';
   #clients: Clients | undefined;
 
   /** Pods are followed from the first Corefile on that completes names for them. */
@@ -133,7 +147,8 @@ export class Engine {
     const { direct } = this.plan;
     if (direct !== undefined && this.#hot?.view !== direct) this.#hot = { view: direct, path: this.#hotPath(direct) };
     if (direct !== undefined) this.#hotZone = zoneLabel(this.plan.blockFor(direct.zone, defaultPort)?.zone ?? '');
-    this.metrics.inForce(config.blocks.flatMap(pluginsOf), createHash('sha512').update(text).digest('hex'));
+    this.#corefileHash = hashOfCorefile(text);
+    this.metrics.inForce(config.blocks.flatMap(pluginsOf), this.#corefileHash);
     this.#options.onConfig?.(config.blocks);
   }
 
@@ -181,28 +196,34 @@ const contentOptions = (options: KubernetesOptions): ContentOptions => ({
   ...(options.labels !== undefined && { labels: options.labels }),
 });
 
-/** The plugins of a block, as the metric of those that are enabled names them. */
-function pluginsOf(block: ServerBlock): { server: string; zone: string; name: string }[] {
-  const names = [
-    ...Object.entries({
-      kubernetes: block.kubernetes,
-      cache: block.cache,
-      hosts: block.hosts,
-      health: block.health,
-      ready: block.ready,
-      prometheus: block.prometheus,
-      loop: block.loop || undefined,
-      loadbalance: block.loadbalance || undefined,
-      autopath: block.autopath || undefined,
-      errors: block.errors || undefined,
-      any: block.any || undefined,
-      whoami: block.whoami || undefined,
-      forward: block.forwards[0],
-      rewrite: block.rewrites[0],
-      log: block.logs[0],
-    }),
-  ].flatMap(([name, value]) => (value === undefined ? [] : [name]));
-  return block.zones.flatMap((zone) =>
-    names.map((name) => ({ server: serverLabel(block.port), zone: zoneLabel(zone), name })),
-  );
+/** By which a Corefile is told from others. */
+export const hashOfCorefile = (text: string): string => createHash('sha512').update(text).digest('hex');
+
+/** The plugins of a block by name. */
+export function pluginNames(block: ServerBlock): string[] {
+  const { forwards, rewrites, logs } = block;
+  const given: Readonly<Record<string, unknown>> = {
+    errors: block.errors,
+    log: logs.length > 0,
+    health: block.health,
+    ready: block.ready,
+    prometheus: block.prometheus,
+    any: block.any,
+    loadbalance: block.loadbalance,
+    cache: block.cache,
+    rewrite: rewrites.length > 0,
+    autopath: block.autopath,
+    hosts: block.hosts,
+    kubernetes: block.kubernetes,
+    loop: block.loop,
+    forward: forwards.length > 0,
+    whoami: block.whoami,
+  };
+  return Object.entries(given).flatMap(([name, value]) => (value === undefined || value === false ? [] : [name]));
 }
+
+/** As the metric of the plugins that are enabled has them. */
+const pluginsOf = (block: ServerBlock): { server: string; zone: string; name: string }[] =>
+  block.zones.flatMap((zone) =>
+    pluginNames(block).map((name) => ({ server: serverLabel(block.port), zone: zoneLabel(zone), name })),
+  );

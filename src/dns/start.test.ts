@@ -30,6 +30,7 @@ async function start(more: Partial<DnsOptions> = {}) {
     metricsPort: 0,
     healthPort: 0,
     readyPort: 0,
+    queryPort: 0,
     ...more,
     port: more.port ?? 0,
   });

@@ -1,12 +1,13 @@
 // The cluster's DNS server: watches Services, EndpointSlices and Namespaces, answers from the table of their records.
-import type { Server } from 'node:http';
 import type { Client } from '../k8s/client.ts';
 import type { Log } from '../log/log.ts';
 import { defaultPort } from './corefile/config.ts';
 import { defaultCorefile } from './corefile/default.ts';
 import { Engine } from './engine.ts';
-import { type Listeners, listenOnAll } from './listeners.ts';
-import { serveStatus } from './status-server.ts';
+import { listenOnAll } from './listeners.ts';
+import { type Opening, Openings } from './openings.ts';
+import { queryStreamPort, serveQueryStream } from './query-stream.ts';
+import { closable, type StatusEndpoint, serveStatus } from './status-server.ts';
 
 export interface DnsOptions {
   readonly client: Client;
@@ -30,6 +31,8 @@ export interface DnsOptions {
   readonly healthPort?: number;
   /** /ready: the lists of Services are complete; default 8181. */
   readonly readyPort?: number;
+  /** Where on 127.0.0.1 questions can be followed; default 9154, 0 takes any free port. */
+  readonly queryPort?: number;
   /** The host that Events name as their source. */
   readonly host?: string;
   /** The node whose pods ask: their namespaces are known, for `autopath`. All pods may ask where it is absent. */
@@ -66,80 +69,70 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     log,
     ...(options.host !== undefined && { host: options.host }),
     ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
-    onConfig: () => void ports.follow(engine.plan.ports),
+    onConfig: () => void openings.follow(wantedBy(engine, options)),
   });
-  const { addresses } = options;
-  const ports = new FurtherPorts((port) => listenOnAll(engine.answerer(port), addresses, port), log);
+  const openings = new Openings(log);
   await engine.configured;
-  const listeners = await listenOnAll(engine.answerer(defaultPort), addresses, options.port).catch((error: unknown) => {
+  const opened: { close(): Promise<void> }[] = [openings];
+  const close = async (): Promise<void> => {
     engine.close();
-    throw error;
-  });
-  const { metricsPort = 9153, healthPort = 8080, readyPort = 8181 } = options;
-  const { statusAddress: address = addresses[0], metricsAddress = addresses[0] } = options;
-  const isReady = (): boolean => engine.plan.synced;
-  const pages = await Promise.all([
-    serveStatus({ address: metricsAddress, port: metricsPort, path: '/metrics', page: () => engine.metricsPage() }),
-    serveStatus({ address, port: healthPort, path: '/health', page: () => 'OK' }),
-    serveStatus({ address, port: readyPort, path: '/ready', page: () => (isReady() ? 'OK' : undefined) }),
-  ]);
-  log.info({ zone, addresses, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
-  return {
-    port: listeners.port,
-    metricsPort: portOf(pages[0]),
-    healthPort: portOf(pages[1]),
-    readyPort: portOf(pages[2]),
-    isReady,
-    async stop() {
-      engine.close();
-      await Promise.all([listeners.close(), ports.close()]);
-      await Promise.all(pages.map((server) => closePage(server)));
-    },
+    await Promise.all(opened.map((one) => one.close()));
   };
-}
-
-/** The ports of a Corefile besides the first one; each is listened on while a server block has it. */
-class FurtherPorts {
-  readonly #listen: (port: number) => Promise<Listeners>;
-  readonly #log: Log;
-  readonly #open = new Map<number, Listeners>();
-  #last: Promise<void> = Promise.resolve();
-
-  constructor(listenOn: (port: number) => Promise<Listeners>, log: Log) {
-    this.#listen = listenOn;
-    this.#log = log;
-  }
-
-  follow(ports: readonly number[]): Promise<void> {
-    const wanted = new Set(ports.filter((port) => port !== defaultPort));
-    this.#last = this.#last.then(async () => {
-      for (const [port, listeners] of this.#open)
-        if (!wanted.has(port)) {
-          this.#open.delete(port);
-          await listeners.close();
-        }
-      for (const port of wanted)
-        if (!this.#open.has(port))
-          await this.#listen(port).then(
-            (listeners) => this.#open.set(port, listeners),
-            (error: unknown) =>
-              this.#log.error({ port, error: String(error) }, 'a port of the Corefile cannot be listened on'),
-          );
-    });
-    return this.#last;
-  }
-
-  close(): Promise<void> {
-    return this.follow([]);
+  try {
+    const listeners = await listenOnAll(engine.answerer(defaultPort), options.addresses, options.port);
+    opened.push(listeners);
+    const pages = await Promise.all(statusPages(engine, options).map((endpoint) => serveStatus(endpoint)));
+    opened.push(...pages);
+    const [metrics, health, ready] = pages;
+    log.info({ zone, addresses: options.addresses, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
+    return {
+      port: listeners.port,
+      metricsPort: metrics?.port ?? 0,
+      healthPort: health?.port ?? 0,
+      readyPort: ready?.port ?? 0,
+      isReady: () => engine.plan.synced,
+      stop: close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
   }
 }
 
-const portOf = (server: Server): number => {
-  const bound = server.address();
-  return typeof bound === 'object' && bound !== null ? bound.port : 0;
-};
+/** The pages that are there whatever the Corefile says: probes and the Service know their ports. */
+function statusPages(engine: Engine, options: DnsOptions): StatusEndpoint[] {
+  const { metricsPort = 9153, healthPort = 8080, readyPort = 8181, addresses } = options;
+  const { statusAddress: address = addresses[0], metricsAddress = addresses[0] } = options;
+  return [
+    { address: metricsAddress, port: metricsPort, path: '/metrics', page: () => engine.metricsPage() },
+    { address, port: healthPort, path: '/health', page: () => 'OK' },
+    { address, port: readyPort, path: '/ready', page: () => (engine.plan.synced ? 'OK' : undefined) },
+  ];
+}
 
-const closePage = (server: Server): Promise<void> => {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
-};
+/** What the Corefile wants besides: other ports of DNS, its pages at other addresses, and the stream of questions. */
+function wantedBy(engine: Engine, options: DnsOptions): Map<string, Opening> {
+  const wanted = new Map<string, Opening>();
+  for (const port of engine.plan.ports)
+    if (port !== defaultPort)
+      wanted.set(`port ${port} of the Corefile`, () => listenOnAll(engine.answerer(port), options.addresses, port));
+  const pages = statusPages(engine, options);
+  for (const { prometheus, health, ready } of engine.plan.blocks)
+    for (const [path, at] of [
+      ['/metrics', prometheus],
+      ['/health', health?.address],
+      ['/ready', ready],
+    ] as const) {
+      const known = pages.find((page) => page.path === path);
+      if (known === undefined || at === undefined || at.port === usualPort[path]) continue;
+      const address = at.host ?? known.address;
+      wanted.set(`${path} at ${address} port ${at.port}`, () => serveStatus({ ...known, address, port: at.port }));
+    }
+  const { queryPort = queryStreamPort } = options;
+  wanted.set(`the stream of questions at port ${queryPort}`, async () =>
+    closable(await serveQueryStream(engine.queryLog, () => engine.status(), queryPort)),
+  );
+  return wanted;
+}
+
+const usualPort = { '/metrics': 9153, '/health': 8080, '/ready': 8181 } as const;

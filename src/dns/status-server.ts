@@ -10,17 +10,35 @@ export interface StatusEndpoint {
   page(): string | undefined;
 }
 
-/** Serves one page on a port of its own; anything else there is 404. */
-export function serveStatus({ address, port, path, page }: StatusEndpoint): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((request, response) => {
-      const found = request.url?.split('?')[0] === path;
-      const body = found ? page() : undefined;
-      response.statusCode = !found ? 404 : body === undefined ? 503 : 200;
-      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
-      response.end(body ?? (found ? 'not ready\n' : 'not found\n'));
-    });
-    server.once('error', reject);
-    server.listen(port, address, () => resolve(server));
+export interface StatusPage {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Serves one page on a port of its own; anything else there is 404. Rejects with the system's error. */
+export async function serveStatus({ address, port, path, page }: StatusEndpoint): Promise<StatusPage> {
+  const server = createServer((request, response) => {
+    const found = request.url?.split('?')[0] === path;
+    const body = found ? page() : undefined;
+    response.statusCode = !found ? 404 : body === undefined ? 503 : 200;
+    response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
+    response.end(body ?? (found ? 'not ready\n' : 'not found\n'));
   });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, address, resolve);
+  });
+  return closable(server);
+}
+
+/** A server of HTTP that ends with its connections. */
+export function closable(server: Server): StatusPage {
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
 }

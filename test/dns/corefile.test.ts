@@ -60,6 +60,7 @@ async function start(
     metricsPort: 0,
     healthPort: 0,
     readyPort: 0,
+    queryPort: 0,
     ...options,
   });
   ends.push(

@@ -155,7 +155,7 @@ export class BlockServer {
       code: extended.noAuthority,
       text: 'this cluster has no DNS upstream for names outside of it',
     };
-    return records('', emptyReply(rcode.noSuchName, explanation));
+    return records('', { ...emptyReply(rcode.noSuchName, explanation), recursionAvailable: false });
   }
 }
 

@@ -40,6 +40,12 @@ export class HostsPlugin {
     this.#index([]);
   }
 
+  /** Reads a file that is another key of the ConfigMap; files of the machine are none of it. */
+  readKeys(): void {
+    const key = configFileKey(this.options.file);
+    this.#index(readHostsFile((key === undefined ? undefined : this.#files.get(key)) ?? ''));
+  }
+
   /** Reads the file, and again in the interval of the options. A file that is not there has no entries. */
   async start(): Promise<void> {
     const key = configFileKey(this.options.file);

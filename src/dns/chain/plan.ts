@@ -14,7 +14,7 @@ import {
 import type { ForwardMetrics } from '../forward/forward-metrics.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import { watchForLoops } from '../forward/loop.ts';
-import type { ServerTarget } from '../forward/upstream.ts';
+import type { ServerTarget, Upstream } from '../forward/upstream.ts';
 import type { Name } from '../records.ts';
 import type { ZoneView } from '../resolve.ts';
 import { BlockServer } from './block.ts';
@@ -84,8 +84,10 @@ export class Plan {
     const blocks = config.blocks.map((block) => this.#build(block, files, after));
     await Promise.all(after.hosts.map((hosts) => hosts.start()));
     // While other objects are listed for the first time, the configuration before answers on.
-    if (before.contents.length > 0)
-      await Promise.race([Promise.all(after.contents.map(({ value }) => value.synced)), delay(listPatienceMs)]);
+    const known = new Set(before.contents.map(({ value }) => value));
+    const fresh = after.contents.flatMap(({ value }) => (known.has(value) ? [] : [value.synced]));
+    if (known.size > 0 && fresh.length > 0 && this.synced)
+      await Promise.race([Promise.all(fresh), delay(listPatienceMs, undefined, { ref: false })]);
     this.#blocks = blocks;
     this.#live = after;
     this.#direct = this.#findDirect();
@@ -106,10 +108,9 @@ export class Plan {
     return this.#live.hosts.reduce((sum, hosts) => sum + hosts.size, 0);
   }
 
-  /** How many upstreams are left out because they lead back to this cluster. */
-  get excludedUpstreams(): number {
-    const upstreams = this.#live.forwarders.flatMap(({ value }) => value.forwarder.upstreams);
-    return new Set(upstreams.filter(({ excluded }) => excluded)).size;
+  /** Every upstream of the configuration, each once. */
+  get upstreams(): readonly Upstream[] {
+    return [...new Set(this.#live.forwarders.flatMap(({ value }) => value.forwarder.upstreams))];
   }
 
   /** Whether all lists of the cluster's objects are complete. */
