@@ -9,9 +9,9 @@
 // The command runs as root, from the repository's folder, and sees all files of the host at their own paths; what it
 // writes is gone with the machine. There is no network but what the command makes. Modules load by themselves as on any
 // Debian (a rule with `-m set` loads xt_set); name those that nothing asks for. QEMU emulates the processor: a start
-// takes 3 s, and a program that computes runs at about a tenth of its speed. So one machine runs a whole file of tests:
-// run the file itself (scripts/node FILE), not `node --test FILE`, which starts Node.js twice.
-// The file is named `….inside.ts`, which the test runner does not take for a test of this kernel.
+// takes 3 s, and a program that computes runs at about a tenth of its speed. So one machine runs a whole file of tests,
+// `….inside.ts` (which the test runner does not take for a test of this kernel), as one bundle: passesInside() of
+// inside.ts does that.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, constants, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
