@@ -10,10 +10,9 @@ import { createWorkQueue, type WorkQueue } from '../k8s/work-queue.ts';
 import type { Log } from '../log/log.ts';
 import { type Ip, parseIp } from '../net/address.ts';
 import { type Allocation, Allocator } from './allocator.ts';
-import { covering } from './configuration.ts';
 import { type ConfigurationCache, followConfiguration } from './configuration-cache.ts';
-import { describeProblems } from './reading.ts';
 import { addressesOf, wantsAddress } from './request.ts';
+import { Telling } from './telling.ts';
 
 export interface LoadBalancerControllerOptions {
   readonly client: Client;
@@ -49,9 +48,7 @@ class LoadBalancerController {
   readonly #pending = new Map<string, string>();
   /** What Services were told of the address that they have. */
   readonly #given = new Map<string, string>();
-  readonly #unannounced = new Set<string>();
-  /** What is wrong with objects of the configuration, as it was told. */
-  #told = new Map<string, string>();
+  readonly #telling: Telling;
   readonly #queue: WorkQueue;
   readonly #counts: WorkQueue;
   readonly #announcements: WorkQueue;
@@ -61,6 +58,7 @@ class LoadBalancerController {
     this.#client = client;
     this.#log = log;
     this.#recorder = createRecorder(client, 'load-balancer-controller');
+    this.#telling = new Telling({ client, recorder: this.#recorder, log });
     this.#services = client.cache(services);
     this.#namespaces = client.cache(namespaces);
     this.#nodes = client.cache(nodes);
@@ -72,7 +70,7 @@ class LoadBalancerController {
       log[failures < 3 ? 'debug' : 'warn']({ key, err: error, failures }, 'load balancer: will try again');
     };
     this.#queue = createWorkQueue({ concurrency: 8, run: (key) => this.#reconcile(key), onError });
-    this.#announcements = createWorkQueue({ run: async (key) => this.#checkAnnounced(key), onError });
+    this.#announcements = createWorkQueue({ run: (key) => this.#checkAnnounced(key), onError });
     this.#counts = createWorkQueue({ concurrency: 1, run: () => this.#writeCounts(), onError });
   }
 
@@ -92,6 +90,7 @@ class LoadBalancerController {
       this.#queue.add(keyOf(object));
     });
     this.#configuration.subscribe(() => this.#reconfigure());
+    this.#telling.subscribe(() => this.#reconfigure());
     this.#nodes.subscribe((change) => {
       if (change.type === 'updated' && isDeepStrictEqual(nodeIps(change.object), nodeIps(change.old))) return;
       this.#reconfigure();
@@ -107,6 +106,7 @@ class LoadBalancerController {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#configuration.stop();
+    this.#telling.stop();
     for (const cache of this.#caches) cache.stop();
     await Promise.all([this.#queue.stop(), this.#counts.stop(), this.#announcements.stop(), this.#recorder.flush()]);
   }
@@ -118,23 +118,9 @@ class LoadBalancerController {
   }
 
   #configure(): void {
-    const { pools, problems } = this.#configuration.current;
-    this.#allocator.configure(pools, new Set(this.#nodes.list().flatMap(nodeIps)));
-    const told = new Map<string, string>();
-    for (const { object, problems: found } of problems) {
-      const key = `${object.kind} ${keyOf(object)}`;
-      const text = describeProblems(found);
-      told.set(key, text);
-      if (this.#told.get(key) === text) continue;
-      this.#log.warn({ object: key, problems: text.split('\n') }, 'load balancers cannot be configured so');
-      this.#recorder.event(
-        object,
-        'Warning',
-        'InvalidConfiguration',
-        `${text}\nThe last good configuration of the object stays in force.`,
-      );
-    }
-    this.#told = told;
+    const configuration = this.#configuration.current;
+    this.#allocator.configure(configuration.pools, new Set(this.#nodes.list().flatMap(nodeIps)));
+    this.#telling.configuration(configuration);
   }
 
   #reconfigure(): void {
@@ -218,7 +204,7 @@ class LoadBalancerController {
     this.#allocator.release(key);
     this.#pending.delete(key);
     this.#given.delete(key);
-    this.#unannounced.delete(key);
+    this.#telling.forget(key);
     this.#counts.addAfter('all', countPauseMs);
     this.#tryPending();
   }
@@ -233,22 +219,11 @@ class LoadBalancerController {
     await this.#client.patch(services, service.metadata, { type: 'merge', body }, subresource);
   }
 
-  /** An address that nobody announces is reached from within the cluster alone: that is said. */
-  #checkAnnounced(key: string): void {
+  async #checkAnnounced(key: string): Promise<void> {
     const [namespace = '', name = ''] = key.split('/');
     const service = this.#services.get({ namespace, name });
-    if (service === undefined || !wantsAddress(service)) return;
-    const addresses = addressesOf(service);
-    const configuration = this.#configuration.current;
-    const silent = addresses.filter(
-      (address) => covering([...configuration.l2, ...configuration.bgp], configuration, service, address).length === 0,
-    );
-    if (silent.length === 0) this.#unannounced.delete(key);
-    else if (!this.#unannounced.has(key)) {
-      this.#unannounced.add(key);
-      const text = `${silent.join(', ')} is reached from within the cluster alone: no L2Advertisement or BGPAdvertisement covers it`;
-      this.#recorder.event(service, 'Warning', 'NotAnnounced', text);
-    }
+    if (service !== undefined && wantsAddress(service))
+      this.#telling.announcement(service, this.#configuration.current);
   }
 
   /** The counts of the pools, and no status of announcements of what is no load balancer any more. */
