@@ -8,6 +8,8 @@ import type { Ip } from '../net/address.ts';
 import type { ZoneView } from './resolve.ts';
 import { type EntryOptions, serviceEntry } from './service-entry.ts';
 import { ServiceTable } from './service-table.ts';
+import { readSnapshot, writeSnapshot } from './snapshot.ts';
+import { trimNamespace, trimService, trimSlice } from './trimmed.ts';
 
 export interface ContentOptions extends EntryOptions {
   /** The cluster domain, `cluster.local`. */
@@ -22,13 +24,20 @@ export interface ContentOptions extends EntryOptions {
   readonly namespaceLabels?: string;
   /** Only Services with these labels have names; a label selector. */
   readonly labels?: string;
+  /** Where what it knows is kept for its next start; nowhere where absent. */
+  readonly snapshot?: string;
 }
 
 export interface Content {
   readonly view: ZoneView;
   /** Resolves after the first complete lists. */
   readonly synced: Promise<void>;
+  /** Whether it knows enough to answer: all, or what an earlier process knew last. */
   isSynced(): boolean;
+  /** Whether it answers from what an earlier process knew. */
+  isStale(): boolean;
+  /** Resolves when what an earlier process knew is in the table, or there is nothing. */
+  readonly remembered: Promise<void>;
   stop(): void;
 }
 
@@ -39,9 +48,9 @@ export const endpointSliceOwner = 'kubernetes.io/service-name';
 export function followObjects(client: Client, options: ContentOptions): Content {
   const { zone, ttl } = options;
   const table = new ServiceTable();
-  const serviceCache = client.cache(services);
-  const sliceCache = client.cache(endpointSlices);
-  const namespaceCache = client.cache(namespaces);
+  const serviceCache = client.cache(services, {}, trimService);
+  const sliceCache = client.cache(endpointSlices, {}, trimSlice);
+  const namespaceCache = client.cache(namespaces, {}, trimNamespace);
   const podAddresses = options.pods === 'verified' ? followPods(client) : undefined;
   const caches: readonly Pick<Cache<KubeObject>, 'synced' | 'isSynced' | 'stop'>[] = [
     serviceCache,
@@ -53,14 +62,21 @@ export function followObjects(client: Client, options: ContentOptions): Content 
   const hasNames = options.labels === undefined ? () => true : parseLabelSelector(options.labels);
   const namespaceExists = (name: string): boolean => {
     const found = namespaceCache.get({ name });
-    return found !== undefined && isExposed(found.metadata);
+    return found === undefined ? memory.namespaceExists(name) : isExposed(found.metadata);
   };
+  const isComplete = (): boolean => caches.every((cache) => cache.isSynced);
+  const synced = Promise.all(caches.map((cache) => cache.synced)).then(() => {});
+  const exposedNow = (): string[] =>
+    namespaceCache.list().flatMap(({ metadata }) => (isExposed(metadata) ? [metadata.name] : []));
+  const memory = remember(options.snapshot, table, isComplete, exposedNow);
   const slices = new Map<string, Map<string, Stored<EndpointSlice>>>();
   // Seconds since 1970, and one more for each change: a serial number that only grows.
   let serial = Math.floor(Date.now() / 1000);
   const isOpen =
     options.namespaces === undefined && options.namespaceLabels === undefined ? () => true : namespaceExists;
   const update = (key: string): void => {
+    // Half of the lists would contradict what is remembered: all is looked at when they are complete.
+    if (memory.isLoaded() && !isComplete()) return;
     const [namespace = '', name = ''] = key.split('/');
     const found = serviceCache.get({ namespace, name });
     // A namespace that is not known yet is known soon: its Services are looked at again then.
@@ -68,7 +84,12 @@ export function followObjects(client: Client, options: ContentOptions): Content 
     const own = [...(slices.get(key)?.values() ?? [])];
     table.set(namespace, name, service === undefined ? undefined : serviceEntry(service, own, options));
     serial++;
+    memory.changed();
   };
+  void synced.then(() => {
+    if (!memory.isLoaded()) return;
+    for (const key of new Set([...memory.forget(), ...serviceCache.list().map(keyOf)])) update(key);
+  });
   const ends = [
     serviceCache.subscribe(({ object }) => update(keyOf(object))),
     namespaceCache.subscribe(({ type, object }) => {
@@ -105,12 +126,71 @@ export function followObjects(client: Client, options: ContentOptions): Content 
   };
   return {
     view,
-    synced: Promise.all(caches.map((cache) => cache.synced)).then(() => {}),
-    isSynced: () => caches.every((cache) => cache.isSynced),
+    synced,
+    isSynced: () => isComplete() || memory.isLoaded(),
+    isStale: () => !isComplete() && memory.isLoaded(),
+    remembered: memory.loaded,
     stop() {
+      memory.stop();
       for (const end of ends) end();
       for (const cache of caches) cache.stop();
     },
+  };
+}
+
+/** A change is written to disk this much later, in ms, with all that has changed until then; large ones less often. */
+const writeAfterMs = 1000;
+const writeShare = 20;
+
+/** What an earlier process knew: in the table until the lists are complete. And what this one knows, kept for the next. */
+function remember(
+  path: string | undefined,
+  table: ServiceTable,
+  isComplete: () => boolean,
+  namespacesNow: () => readonly string[],
+) {
+  let namespaces: ReadonlySet<string> = new Set();
+  let keys: readonly string[] = [];
+  let isLoaded = false;
+  let timer: NodeJS.Timeout | undefined;
+  let tookMs = 0;
+  const load = async (): Promise<void> => {
+    const found = path === undefined ? undefined : await readSnapshot(path);
+    if (found === undefined || isComplete()) return;
+    for (const entry of found.entries) table.set(entry.namespace, entry.name, entry);
+    keys = found.entries.map(({ namespace, name }) => `${namespace}/${name}`);
+    namespaces = new Set(found.namespaces);
+    isLoaded = true;
+  };
+  const write = async (): Promise<void> => {
+    if (path === undefined || !isComplete()) return;
+    const begun = performance.now();
+    // Where it cannot be written, the next process begins without it.
+    await writeSnapshot(path, { entries: table.entries(), namespaces: namespacesNow() }).catch(() => {});
+    tookMs = performance.now() - begun;
+  };
+  return {
+    namespaceExists: (name: string): boolean => namespaces.has(name),
+    loaded: load(),
+    isLoaded: () => isLoaded,
+    changed(): void {
+      if (path === undefined || timer !== undefined) return;
+      timer = setTimeout(
+        () => {
+          timer = undefined;
+          void write();
+        },
+        Math.max(writeAfterMs, tookMs * writeShare),
+      );
+    },
+    /** Lets go of what is remembered; the keys of the Services that it was of. */
+    forget(): readonly string[] {
+      const known = keys;
+      keys = [];
+      namespaces = new Set();
+      return known;
+    },
+    stop: (): void => clearTimeout(timer),
   };
 }
 

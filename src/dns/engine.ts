@@ -1,5 +1,6 @@
 // What answers: the Corefile in force with its plugins, the hot path before it, metrics and the query log beside it.
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
 import { namespaces } from '../k8s/resources.ts';
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly host?: string;
   /** The node whose pods ask; all pods may ask where it is absent. */
   readonly nodeName?: string;
+  /** The folder where it keeps what it knows for its next start; nowhere where absent. */
+  readonly stateFolder?: string;
   readonly log: Log;
   /** Called when a configuration has been put in force. */
   onConfig?(blocks: readonly ServerBlock[]): void;
@@ -116,6 +119,7 @@ export class Engine {
   /** The page for Prometheus. */
   metricsPage(): string {
     this.metrics.hostsEntries.value = this.plan.hostsEntries;
+    this.metrics.stale.value = this.#content?.isStale() === true ? 1 : 0;
     this.metrics.names.value = this.#hot?.view.table.size ?? 0;
     this.metrics.excludedUpstreams.value = this.plan.upstreams.filter(({ excluded }) => excluded).length;
     return this.metrics.registry.page();
@@ -129,6 +133,7 @@ export class Engine {
 
   #hotZone = '.';
   #corefileHash = '';
+  #content: Content | undefined;
   #clients: Clients | undefined;
 
   /** Pods are followed from the first Corefile on that completes names for them. */
@@ -144,6 +149,7 @@ export class Engine {
   async #apply({ config, files, text }: ReadConfig): Promise<void> {
     this.#followClients(config.blocks);
     await this.plan.apply(config, files);
+    await this.#content?.remembered;
     const { direct } = this.plan;
     if (direct !== undefined && this.#hot?.view !== direct) this.#hot = { view: direct, path: this.#hotPath(direct) };
     if (direct !== undefined) this.#hotZone = zoneLabel(this.plan.blockFor(direct.zone, defaultPort)?.zone ?? '');
@@ -162,7 +168,14 @@ export class Engine {
   }
 
   #follow(options: KubernetesOptions): Content {
-    const content = followObjects(this.#options.client, contentOptions(options));
+    const { stateFolder } = this.#options;
+    const plain = contentOptions(options);
+    const hash = createHash('sha256').update(JSON.stringify(plain)).digest('hex').slice(0, 16);
+    const content = followObjects(this.#options.client, {
+      ...plain,
+      ...(stateFolder !== undefined && { snapshot: join(stateFolder, `services-${hash}.jsonl`) }),
+    });
+    this.#content = content;
     const { zone } = content.view;
     void content.synced.then(() =>
       this.#options.log.info({ zone, names: content.view.table.size }, 'all Services are known'),

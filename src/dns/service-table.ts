@@ -42,6 +42,11 @@ export class ServiceTable {
     return keys.flatMap((key) => this.#slots.get(key)?.entry ?? []);
   }
 
+  /** All that is known. */
+  entries(): ServiceEntry[] {
+    return [...this.#slots.values()].map(({ entry }) => entry);
+  }
+
   /** How many Services have a name. */
   get size(): number {
     return this.#slots.size;

@@ -2,8 +2,13 @@ import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createCache } from '../k8s/cache.ts';
 import { createFakeClient } from '../k8s/fake-client.ts';
 import { namespaces, services } from '../k8s/resources.ts';
 import { createLog } from '../log/log.ts';
@@ -178,6 +183,52 @@ test('before the lists are complete, names of the cluster are a server failure a
   assert.equal((readHeader(answer)?.flags ?? 0) & 0xf, 2);
   assert.equal((await fetch(`http://127.0.0.1:${dns.readyPort}/ready`)).status, 503);
   assert.equal((await fetch(`http://127.0.0.1:${dns.healthPort}/health`)).status, 200);
+  await client.close();
+});
+
+test('what it knew before a restart is answered while the API server is away, and is corrected when it is back', async () => {
+  const stateFolder = mkdtempSync(join(tmpdir(), 'wt-dns-'));
+  ends.push(() => rmSync(stateFolder, { recursive: true }));
+  const first = await start({ stateFolder });
+  await first.add('web', '10.96.0.1');
+  await first.add('gone', '10.96.0.2');
+  for (
+    const end = performance.now() + 5000;
+    readdirSync(stateFolder).every((name) => name.endsWith('.part'));
+    await delay(20)
+  )
+    assert.ok(performance.now() < end, 'nothing is kept within 5 s');
+
+  const client = createFakeClient();
+  await client.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default' }, spec: {} });
+  const back = Promise.withResolvers<void>();
+  const away: typeof client = {
+    ...client,
+    cache: (resource, selection, trim) =>
+      createCache(
+        { watch: client.watch, list: (...args) => back.promise.then(() => client.list(...args)) },
+        resource,
+        selection ?? {},
+        { onProblem: () => {}, ...(trim && { trim }) },
+      ),
+  };
+  const { dns, resolver } = await start({ stateFolder, client: away });
+  assert.equal(dns.isReady(), true);
+  assert.deepEqual(await resolver.resolve4('web.default.svc.cluster.local'), ['10.96.0.1']);
+  const stale = async () =>
+    /^weft_dns_stale (.)$/m.exec(await (await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`)).text())?.[1];
+  assert.equal(await stale(), '1');
+  await client.create(services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { clusterIP: '10.96.0.3', ports: [{ port: 80 }] },
+  });
+  back.resolve();
+  for (const end = performance.now() + 2000; (await stale()) === '1'; await delay(5))
+    assert.ok(performance.now() < end);
+  assert.deepEqual(await resolver.resolve4('web.default.svc.cluster.local'), ['10.96.0.3']);
+  await assert.rejects(resolver.resolve4('gone.default.svc.cluster.local'), { code: 'ENOTFOUND' });
   await client.close();
 });
 

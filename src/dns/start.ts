@@ -37,6 +37,8 @@ export interface DnsOptions {
   readonly host?: string;
   /** The node whose pods ask: their namespaces are known, for `autopath`. All pods may ask where it is absent. */
   readonly nodeName?: string;
+  /** The folder where it keeps what it knows for its next start; nowhere where absent. */
+  readonly stateFolder?: string;
   readonly log: Log;
 }
 
@@ -70,6 +72,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     ...(options.host !== undefined && { host: options.host }),
     ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
     onConfig: () => void openings.follow(wantedBy(engine, options)),
+    ...(options.stateFolder !== undefined && { stateFolder: options.stateFolder }),
   });
   const openings = new Openings(log);
   await engine.configured;

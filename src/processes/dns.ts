@@ -58,6 +58,7 @@ try {
       host: process.env.WEFT_NODE_NAME,
       nodeName: process.env.WEFT_NODE_NAME,
     }),
+    stateFolder: '/var/lib/weft-dns',
     log,
   };
   const serviceAddresses = listed(process.env.WEFT_DNS_ADDRESSES).map(asIp);
