@@ -1,8 +1,8 @@
 // weft fabric: how the nodes reach the pods of others, and the change to another way.
 import { Command, Option } from 'commander';
 import { chooseFabric, fabricInPlace, fabricStatus } from '../cluster/fabric.ts';
-import { ensureFabricPrograms, requireWireguard } from '../cluster/fabric-programs.ts';
 import { checkEncryption, checkFabric } from '../cluster/fabric-settings.ts';
+import { ensureFabricPrograms, requireWireguard } from '../cluster/optional-programs.ts';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { readSettings, writeSettings } from '../cluster/stored-settings.ts';
 import { fabricKinds } from '../k8s/network-config.ts';

@@ -10,6 +10,7 @@ import { imageCommand } from './image.ts';
 import { kubeconfigCommand } from './kubeconfig.ts';
 import { nodeCommand } from './node.ts';
 import { UsageError } from './output.ts';
+import { proxyCommand } from './proxy.ts';
 import { statusCommand } from './status.ts';
 import { underlayCommand } from './underlay.ts';
 import { upCommand } from './up.ts';
@@ -26,6 +27,7 @@ for (const command of [
   kubeconfigCommand(),
   nodeCommand(),
   fabricCommand(),
+  proxyCommand(),
   underlayCommand(),
   bgpCommand(),
   dnsCommand(),

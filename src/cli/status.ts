@@ -29,6 +29,7 @@ function printStatus(status: ClusterStatus, blankBefore: boolean): void {
   print(
     `Pods ${status.podCidrs.join(', ')} · Services ${status.serviceCidrs.join(', ')} · load balancers ${status.lbPool}`,
   );
+  print(`Fabric ${status.fabric} · proxy mode ${status.proxyMode}`);
   print(status.kubeconfig);
   print('');
   printTable([

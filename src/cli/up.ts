@@ -25,7 +25,7 @@ import {
 } from '../cluster/settings.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
 import { askSupervisor } from '../cluster/supervisor-socket.ts';
-import { fabricKinds } from '../k8s/network-config.ts';
+import { fabricKinds, proxyModes } from '../k8s/network-config.ts';
 import { formatMs, print, Steps, UsageError } from './output.ts';
 
 interface UpOptions extends GivenSettings {
@@ -45,7 +45,10 @@ export function upCommand(): Command {
     .option('--cross-subnet', 'with vxlan: no tunnels between nodes on one subnet')
     .option('--encrypt', 'with host-gw and vxlan: what pods say to other nodes is encrypted, by WireGuard')
     .option('--underlay-subnets <n>', 'how many subnets the nodes are on, joined by a router: 1 or 2 (default: 1)')
-    .option('--proxy-mode <mode>', 'how Services are written into the kernel: nftables')
+    .option(
+      '--proxy-mode <mode>',
+      `how Services are written into the kernel: ${proxyModes.join(', ')} (default: nftables)`,
+    )
     .option(
       '--lb-pool <range[,range6]|none>',
       "the addresses of load balancers (default: a range of the nodes' network)",

@@ -7,10 +7,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listMounts, mountFilesystem, setPropagation } from '../linux/mount.ts';
 import { familyOf } from '../net/address.ts';
 import { listening } from './byte-relay.ts';
-import { ensureFabricPrograms, requireWireguard } from './fabric-programs.ts';
 import { type ClusterLayout, runRoot, weftHome } from './layout.ts';
+import { ensureFabricPrograms, ensureProxyPrograms, requireWireguard } from './optional-programs.ts';
 import { supervisorCommand, supervisorLog } from './programs.ts';
 import type { ProgressEvent } from './progress.ts';
+import { checkKernelFor } from './proxy-mode.ts';
 import { rememberNamedNetnsFolder } from './remove.ts';
 import type { ClusterSettings } from './settings.ts';
 import { SettingsError } from './settings-error.ts';
@@ -29,6 +30,7 @@ export async function checkMachine(settings: ClusterSettings, layout: ClusterLay
   if (ipv6 !== undefined && !existsSync('/proc/sys/net/ipv6'))
     throw new SettingsError(`--pod-cidr ${ipv6}: IPv6 is switched off in this machine's kernel (ipv6.disable)`);
   if (settings.encrypt) requireWireguard();
+  checkKernelFor(settings.proxyMode);
   const elsewhere = otherHome(settings.name);
   if (elsewhere !== undefined)
     throw new SettingsError(
@@ -69,6 +71,7 @@ export async function bringUp(
   tell: (event: ProgressEvent) => void,
 ): Promise<void> {
   await ensureFabricPrograms(settings.fabric);
+  await ensureProxyPrograms(settings.proxyMode);
   prepareFolders(settings, layout);
   let child: ReturnType<typeof launch> | undefined;
   for (let attempt = 0; attempt < 400; attempt++) {

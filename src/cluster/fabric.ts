@@ -11,7 +11,9 @@ import { configMaps, nodes } from '../k8s/resources.ts';
 import type { ConfigMap, Node } from '../k8s/types.generated.ts';
 import type { FabricSettings } from './fabric-settings.ts';
 import type { ClusterLayout } from './layout.ts';
+import { nodesFollow } from './nodes-follow.ts';
 import { isNodeReady } from './readiness.ts';
+import type { ClusterSettings } from './settings.ts';
 
 /** What a node says about its way to the others. */
 export interface NodeFabric {
@@ -38,13 +40,14 @@ export type FabricChoice = Pick<FabricSettings, 'fabric' | 'crossSubnet' | 'encr
 
 /** The ConfigMap's content for these settings. Pure. */
 function networkConfigData(
-  { fabric, crossSubnet, encrypt }: FabricChoice,
+  { fabric, crossSubnet, encrypt, proxyMode }: FabricChoice & Pick<ClusterSettings, 'proxyMode'>,
   layout: Pick<ClusterLayout, 'segments'>,
 ): Record<string, string> {
   return {
     fabric,
     encryption: encrypt ? 'wireguard' : 'none',
     'vxlan.crossSubnet': String(crossSubnet),
+    'proxy.mode': proxyMode,
     'router.addresses': layout.segments.flatMap(({ routers }) => routers).join(','),
   };
 }
@@ -52,7 +55,7 @@ function networkConfigData(
 /** Creates the settings where they are missing; what a user has changed stays. */
 export async function ensureNetworkConfig(
   client: Client,
-  settings: FabricSettings,
+  settings: ClusterSettings,
   layout: ClusterLayout,
 ): Promise<void> {
   try {
@@ -114,30 +117,6 @@ function nodesBehind({ fabric, encrypt }: FabricChoice, list: readonly NodeFabri
 
 /** Resolves when every Ready node has the fabric in place. Throws after so many ms, with the nodes that have not. */
 export async function fabricInPlace(client: Client, choice: FabricChoice, patienceMs: number): Promise<void> {
-  const cache = client.cache(nodes);
-  let end = (): void => {};
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const behind = (): string[] => nodesBehind(choice, cache.list().map(nodeFabric));
-      const look = (): void => {
-        if (cache.isSynced && behind().length === 0) resolve();
-      };
-      end = cache.subscribe(look);
-      cache.synced.then(look, reject);
-      timer = setTimeout(
-        () =>
-          reject(
-            new Error(
-              `after ${patienceMs / 1000} s the fabric ${inPlaceName(choice.fabric, choice.encrypt)} is not in place on ${behind().join(', ')}: see 'kubectl get events' for their nodes`,
-            ),
-          ),
-        patienceMs,
-      );
-    });
-  } finally {
-    clearTimeout(timer);
-    end();
-    cache.stop();
-  }
+  const what = `the fabric ${inPlaceName(choice.fabric, choice.encrypt)}`;
+  await nodesFollow(client, what, (all) => nodesBehind(choice, all.map(nodeFabric)), patienceMs);
 }

@@ -20,6 +20,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     encrypt: false,
     underlaySubnets: 1,
     nodePortRange: { from: 30_000, to: 32_767 },
+    proxyMode: 'nftables',
     lbPool: '172.18.250.1-172.18.250.254',
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
@@ -34,6 +35,7 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ apiPort: '70000' }, /'70000'/);
   refused({ fabric: 'ipip' }, /--fabric 'ipip': there is host-gw, router, vxlan, bgp/);
   refused({ fabric: 'host-gw', underlaySubnets: 2 }, /needs all nodes on one subnet/);
+  refused({ proxyMode: 'userspace' }, /--proxy-mode 'userspace': there is nftables, iptables, ipvs/);
   refused({ underlaySubnets: 3 }, /--underlay-subnets '3': must be 1 or 2/);
   refused({ nodePortRange: '32767-30000' }, /--node-port-range '32767-30000': not a range of ports/);
   refused({ nodePortRange: '10000-11000' }, /the nodes use port 10249 of it themselves/);

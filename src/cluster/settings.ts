@@ -1,8 +1,10 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
+import { defaultProxyMode, type ProxyMode } from '../k8s/network-config.ts';
 import { type Port, parsePort } from '../net/address.ts';
 import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
 import { decideLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
+import { checkProxyMode } from './proxy-settings.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
 import { SettingsError } from './settings-error.ts';
 
@@ -15,6 +17,8 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings {
   readonly members: readonly number[];
   /** The node ports that Services may have. */
   readonly nodePortRange: NodePortRange;
+  /** How Services are written into the kernel: the mode of the first `up`, or that of the last `weft proxy mode`. */
+  readonly proxyMode: ProxyMode;
   /** The addresses of load balancers, as `--lb-pool` has them; or `none`. */
   readonly lbPool: string;
   /** The port of the API server on 127.0.0.1; any free one where it is not chosen. */
@@ -65,7 +69,6 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
   const name = checkName(given.name ?? defaultName);
   const nodes = wholeNumber('nodes', given.nodes ?? defaultNodes);
   if (nodes < 1 || nodes > mostNodes) throw new SettingsError(`--nodes ${nodes}: must be from 1 to ${mostNodes}`);
-  oneOf('--proxy-mode', given.proxyMode ?? 'nftables', ['nftables']);
   const ranges = decideRanges(given, { name, nodes });
   const fabric = decideFabricSettings(given);
   const apiPort = given.apiPort === undefined ? undefined : port(given.apiPort);
@@ -76,6 +79,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     ...ranges,
     ...fabric,
     nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
+    proxyMode: checkProxyMode(given.proxyMode ?? defaultProxyMode),
     lbPool: decideLbPool(given.lbPool, { ...ranges, ...fabric }),
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
@@ -104,6 +108,7 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--service-cidr', given.serviceCidr, wanted.serviceCidrs, existing.serviceCidrs);
   const [wantedPorts, ports] = [wanted, existing].map((one) => formatPortRange(one.nodePortRange));
   compare('--node-port-range', given.nodePortRange, wantedPorts, ports);
+  compare('--proxy-mode', given.proxyMode, wanted.proxyMode, existing.proxyMode);
   compare('--lb-pool', given.lbPool, wanted.lbPool, existing.lbPool);
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
@@ -123,9 +128,4 @@ function port(value: unknown): Port {
   const parsed = typeof value === 'number' || typeof value === 'string' ? parsePort(value) : undefined;
   if (parsed === undefined) throw new SettingsError(`--api-port '${String(value)}': must be from 1 to 65535`);
   return parsed;
-}
-
-function oneOf(option: string, value: unknown, choices: readonly string[]): void {
-  if (typeof value !== 'string' || !choices.includes(value))
-    throw new SettingsError(`${option} '${String(value)}': there is ${choices.join(', ')}`);
 }

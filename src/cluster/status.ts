@@ -1,6 +1,7 @@
 // What a cluster is and how it does, for `weft status`.
 import { connect } from '../k8s/connect.ts';
 import { type ServiceL2Status, serviceL2Statuses } from '../k8s/load-balancer.ts';
+import type { FabricKindName, ProxyMode } from '../k8s/network-config.ts';
 import { type KubeObject, keyOf, type Resource } from '../k8s/object.ts';
 import { nodes, services } from '../k8s/resources.ts';
 import type { Node, Service } from '../k8s/types.generated.ts';
@@ -28,6 +29,8 @@ export interface ClusterStatus {
   readonly kubeconfig: string;
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
+  readonly fabric: FabricKindName;
+  readonly proxyMode: ProxyMode;
   readonly nodes: readonly {
     readonly name: string;
     readonly addresses: readonly string[];
@@ -53,6 +56,8 @@ export async function clusterStatus(settings: ClusterSettings, layout: ClusterLa
     kubeconfig: layout.kubeconfig,
     podCidrs: settings.podCidrs,
     serviceCidrs: settings.serviceCidrs,
+    fabric: settings.fabric,
+    proxyMode: settings.proxyMode,
     nodes: layout.nodes.map(({ name, addresses }) => {
       const object = objects.nodes.find(({ metadata }) => metadata.name === name);
       const state = object === undefined ? 'Unknown' : isNodeReady(object) ? 'Ready' : 'NotReady';

@@ -1,12 +1,14 @@
 // The settings of a cluster in its state folder: written at its first `up`, and when its nodes or its fabric change.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { defaultProxyMode } from '../k8s/network-config.ts';
 import { asCidr, parsePort } from '../net/address.ts';
 import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
 import { noLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange } from './node-port-range.ts';
+import { checkProxyMode } from './proxy-settings.ts';
 import type { ClusterSettings } from './settings.ts';
 
 export function writeSettings(settings: ClusterSettings): void {
@@ -40,6 +42,7 @@ export function readSettings(name: string): ClusterSettings | undefined {
       nodePortRange: checkNodePortRange(
         read.nodePortRange === undefined ? defaultNodePortRange : formatPortRange(read.nodePortRange),
       ),
+      proxyMode: checkProxyMode(read.proxyMode ?? defaultProxyMode),
       lbPool: typeof read.lbPool === 'string' ? read.lbPool : noLbPool,
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),

@@ -69,9 +69,12 @@ export interface NetworkConfig {
 
 export const defaultProxyMode: ProxyMode = 'nftables';
 
-/** The proxy mode that the settings ask for, or one line about why they cannot be followed. */
-export function readProxyMode({ data = {} }: ConfigMap): { readonly mode: ProxyMode } | { readonly problem: string } {
-  const named = data['proxy.mode'] ?? defaultProxyMode;
+/** The proxy mode that the settings ask for (`otherwise` where they do not), or one line about why they cannot be followed. */
+export function readProxyMode(
+  { data = {} }: ConfigMap,
+  otherwise: ProxyMode = defaultProxyMode,
+): { readonly mode: ProxyMode } | { readonly problem: string } {
+  const named = data['proxy.mode'] ?? otherwise;
   const mode = proxyModes.find((one) => one === named);
   if (mode !== undefined) return { mode };
   const { namespace, name } = networkConfigKey;

@@ -71,6 +71,7 @@ await runProcess('agent', async (log) => {
       nodeAddresses: node.addresses,
       serviceCidrs: settings.serviceCidrs,
       serveStatus: true,
+      defaultMode: settings.proxyMode,
       log: log.child({ part: 'proxy' }),
     }),
   ]);

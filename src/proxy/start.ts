@@ -36,8 +36,10 @@ export interface ProxyOptions {
    * that no Service has are dropped.
    */
   readonly serviceCidrs?: readonly Cidr[];
-  /** How rules are written; by default as the ConfigMap kube-system/weft-config says, and nftables where it does not. */
+  /** How rules are written, for good; where absent, as the ConfigMap kube-system/weft-config says at the time. */
   readonly mode?: ProxyMode;
+  /** How rules are written where that ConfigMap does not say it (yet); nftables by default. */
+  readonly defaultMode?: ProxyMode;
   /** In the mode ipvs: how one of several endpoints is chosen; rr, each in turn, by default. */
   readonly ipvsScheduler?: Scheduler;
   /** Whether Services may claim addresses by spec.externalIPs; not by default. */
@@ -103,7 +105,8 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     observer: status,
   };
   const report = new ModeReport({ client, recorder, nodeName, log });
-  const sync = new ModeSwitch(options.mode ?? defaultProxyMode, {
+  const { defaultMode = defaultProxyMode } = options;
+  const sync = new ModeSwitch(options.mode ?? defaultMode, {
     open: (mode) => openWriter(mode, { ...options, node }),
     sync: (writer) => new ServiceSync(writer, syncOptions),
     cleanUp: (mode, kept) => cleanUpMode(mode, { ...options, node }, kept),
@@ -115,7 +118,7 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     const config = caches.configs.get(networkConfigKey);
     // Settings that went away, or that cannot be read, leave the mode as it is.
     if (options.mode !== undefined || config === undefined) return;
-    const mode = readProxyMode(config);
+    const mode = readProxyMode(config, defaultMode);
     if ('problem' in mode) report.impossible(mode.problem);
     else sync.follow(mode.mode);
   };
