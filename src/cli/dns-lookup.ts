@@ -129,7 +129,7 @@ function printLookup(wanted: string, { from, resolver }: Asking, found: Lookup):
   for (const [index, step] of found.steps.entries()) printStep(index + 1, step);
   const last = found.steps.at(-1);
   if (found.answers.length > 0) print(`${wanted} is ${found.answers.join(', ')}`);
-  else print(`${wanted} was not found${mostTelling(found.steps) ?? last?.problem ?? ''}`);
+  else print(`${wanted} was not found: ${last?.problem ?? mostTelling(found.steps)}`);
 }
 
 function printStep(number: number, { name, type, answer, problem, explanation, notes }: Step): void {
@@ -149,10 +149,11 @@ function outcomeOf(answer: Step['answer']): string {
   return answer.records.map(({ type, data, ttl }) => `${type} ${data} (${ttl} s)`).join(', ');
 }
 
-/** Of what was tried, the step whose reason names an object or something that is missing: mostly the one that was meant. */
-function mostTelling(steps: readonly Step[]): string | undefined {
+/** Of all that was tried, the reason that names an object or a likely slip; else that of the name as it was given. */
+function mostTelling(steps: readonly Step[]): string {
   const telling =
     steps.find(({ explanation }) => explanation.objects.length > 0) ??
-    steps.find(({ explanation: { why } }) => why.includes('did you mean') || why.includes('there is one in'));
-  return telling === undefined ? undefined : `: ${telling.explanation.why}`;
+    steps.find(({ explanation: { why } }) => why.includes('did you mean') || why.includes('there is one in')) ??
+    steps.at(-1);
+  return telling?.explanation.why ?? 'nothing was tried';
 }

@@ -115,7 +115,7 @@ export class BlockServer {
       authoritative: true,
       recursionAvailable: this.parts.forwarders.length > 0,
     };
-    if (found.chase === undefined || this.parts.forwarders.length === 0) return records('kubernetes', reply);
+    if (found.chase === undefined) return records('kubernetes', reply);
     const target = this.parts.lookup(found.chase, question);
     const joined = (given: ChainReply): ChainReply =>
       records('kubernetes', { ...reply, answers: [...reply.answers, ...addressRecords(given)] });

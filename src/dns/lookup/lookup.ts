@@ -54,13 +54,24 @@ async function askStep(options: Omit<LookupOptions, 'types'> & { type: string })
   for (const server of resolver.servers) {
     try {
       const answer = await ask(netns, server, name, typeNames[type] ?? 1);
-      return { name, type, server, answer, explanation, notes: notesOn(answer, explanation) };
+      const meant = completedTo(name, answer);
+      if (meant === undefined) return { name, type, server, answer, explanation, notes: notesOn(answer, explanation) };
+      const own = explainer.explain(meant, type);
+      const note = `the server has completed the search list at once: ${meant} is the name that is meant (autopath)`;
+      return { name, type, server, answer, explanation: own, notes: [...answer.explanations, note] };
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
     }
   }
   const problem = problems.join('; ') || 'no server is configured';
   return { name, type, server: resolver.servers[0] ?? '', problem, explanation, notes: [] };
+}
+
+/** The shorter name that an answer goes on with in place of one of the search list. */
+function completedTo(name: string, { records: [first] }: AskedAnswer): string | undefined {
+  if (first?.type !== 'CNAME' || first.name !== name.toLowerCase()) return undefined;
+  const target = first.data.replace(/\.$/, '');
+  return name.toLowerCase().startsWith(`${target}.`) ? target : undefined;
 }
 
 function notesOn(answer: AskedAnswer, { by, expected }: NameExplanation): string[] {
