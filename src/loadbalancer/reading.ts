@@ -19,16 +19,26 @@ export function readSelectors(
 ): Selector | undefined {
   if (selectors === undefined || selectors.length === 0) return undefined;
   const good = selectors.filter((selector, index) => {
-    try {
-      for (const requirement of selector.matchExpressions ?? []) requirementOf(requirement);
-      return true;
-    } catch (error) {
-      if (!(error instanceof SelectorError)) throw error;
-      problems.push({ field: `${field}[${index}]`, reason: error.message });
-      return false;
-    }
+    const reason = selectorProblem(selector);
+    if (reason !== undefined) problems.push({ field: `${field}[${index}]`, reason });
+    return reason === undefined;
   });
   return (labels) => good.some((selector) => matchesLabelSelector(selector, labels));
+}
+
+function selectorProblem({ matchExpressions = [] }: LabelSelector): string | undefined {
+  try {
+    for (const expression of matchExpressions) {
+      const { key, operator, values } = requirementOf(expression);
+      const needsValues = operator === 'In' || operator === 'NotIn';
+      if (needsValues !== values.length > 0)
+        return `matchExpressions: ${key} ${operator} ${needsValues ? 'needs values' : 'takes no values'}`;
+    }
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SelectorError)) throw error;
+    return error.message;
+  }
 }
 
 /** Told as one text, a line for each. */

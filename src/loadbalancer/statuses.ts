@@ -1,7 +1,7 @@
 // ServiceL2Status objects: which node answers for a Service's address, as MetalLB tells it.
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { type Client, isAlreadyExists, isNotFound } from '../k8s/client.ts';
+import { type Cache, type Client, isAlreadyExists, isNotFound } from '../k8s/client.ts';
 import { type ServiceL2Status, serviceL2Statuses } from '../k8s/load-balancer.ts';
 import { keyOf } from '../k8s/object.ts';
 import { createWorkQueue, type WorkQueue } from '../k8s/work-queue.ts';
@@ -35,12 +35,12 @@ export class L2Statuses {
   readonly #queue: WorkQueue;
   /** By `namespace/name` of the object. */
   #wanted = new Map<string, Wanted>();
-  #isCleaned = false;
+  #own: Cache<ServiceL2Status> | undefined;
 
   constructor(options: L2StatusesOptions) {
     this.#options = options;
     this.#queue = createWorkQueue({
-      run: (key) => (key === '' ? this.#clean() : this.#write(key)),
+      run: (key) => this.#write(key),
       onError: (key, error, failures) =>
         options.log[failures < 3 ? 'debug' : 'warn']({ key, err: error }, 'a status cannot be written, will try again'),
     });
@@ -51,19 +51,23 @@ export class L2Statuses {
     this.#wanted = statusesOf(answered, this.#options.nodeName);
     for (const key of new Set([...before.keys(), ...this.#wanted.keys()]))
       if (!isDeepStrictEqual(before.get(key), this.#wanted.get(key))) this.#queue.add(key);
-    if (!this.#isCleaned) this.#queue.add('');
-    this.#isCleaned = true;
+    this.#follow();
   }
 
-  stop(): Promise<void> {
-    return this.#queue.stop();
+  async stop(): Promise<void> {
+    this.#own?.stop();
+    await this.#queue.stop();
   }
 
-  /** What an earlier agent of this node has left. */
-  async #clean(): Promise<void> {
-    const labelSelector = `${label.node}=${this.#options.nodeName}`;
-    const { items } = await this.#options.client.list(serviceL2Statuses, { labelSelector });
-    for (const object of items) if (!this.#wanted.has(keyOf(object))) this.#queue.add(keyOf(object));
+  /** From the first decision on: what an earlier agent has left goes, and what somebody takes away comes back. */
+  #follow(): void {
+    if (this.#own !== undefined) return;
+    const { client, nodeName } = this.#options;
+    this.#own = client.cache(serviceL2Statuses, { labelSelector: `${label.node}=${nodeName}` });
+    this.#own.subscribe(({ type, object }) => {
+      const key = keyOf(object);
+      if (this.#wanted.has(key) === (type === 'deleted')) this.#queue.add(key);
+    });
   }
 
   async #write(key: string): Promise<void> {
