@@ -49,6 +49,11 @@ export function upCommand(): Command {
       '--proxy-mode <mode>',
       `how Services are written into the kernel: ${proxyModes.join(', ')} (default: nftables)`,
     )
+    .option('--external-ips', 'Services may claim addresses by spec.externalIPs')
+    .option(
+      '--node-port-addresses <cidr[,cidr]>',
+      "where on a node NodePorts are open (default: the node's own address, and 127.0.0.1)",
+    )
     .option(
       '--lb-pool <range[,range6]|none>',
       "the addresses of load balancers (default: a range of the nodes' network)",

@@ -22,6 +22,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     nodePortRange: { from: 30_000, to: 32_767 },
     proxyMode: 'nftables',
     lbPool: '172.18.250.1-172.18.250.254',
+    externalIps: false,
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
     underlay: ['172.18.0.0/16'],
@@ -73,4 +74,20 @@ test('a file of settings may hold only known ones', () => {
 test('on two subnets the fabric is vxlan where none is chosen', () => {
   assert.equal(decideSettings({ underlaySubnets: '2' }).fabric, 'vxlan');
   assert.equal(decideSettings({ underlaySubnets: 2, fabric: 'router' }).fabric, 'router');
+});
+
+test('external IPs are asked for, and node ports on chosen addresses', () => {
+  const { externalIps, nodePortAddresses } = decideSettings({
+    externalIps: true,
+    nodePortAddresses: '172.18.0.0/16, ::1/128',
+  });
+  assert.deepEqual([externalIps, nodePortAddresses], [true, ['172.18.0.0/16', '::1/128']]);
+  assert.throws(
+    () => decideSettings({ nodePortAddresses: 'primary' }),
+    /^SettingsError: --node-port-addresses 'primary'/,
+  );
+  assert.throws(
+    () => decideSettings({ externalIps: 'yes' }),
+    /^SettingsError: --external-ips 'yes': must be true or false/,
+  );
 });

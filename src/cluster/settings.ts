@@ -6,10 +6,11 @@ import { decideLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
 import { checkProxyMode } from './proxy-settings.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
+import { decideServiceSettings, type GivenServiceSettings, type ServiceSettings } from './service-settings.ts';
 import { SettingsError } from './settings-error.ts';
 
 /** What a cluster is made from; kept in its state folder. */
-export interface ClusterSettings extends ClusterRanges, FabricSettings {
+export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceSettings {
   readonly name: string;
   /** How many nodes, the control plane's included. */
   readonly nodes: number;
@@ -28,7 +29,7 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings {
 }
 
 /** Settings as a user writes them, on the command line or in the file of --config; each may be absent. */
-export interface GivenSettings extends GivenFabricSettings {
+export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings {
   readonly name?: unknown;
   readonly nodes?: unknown;
   readonly podCidr?: unknown;
@@ -50,7 +51,7 @@ const longestName = 40;
 
 const known = [
   ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'lbPool', 'apiPort', 'offline'],
-  ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode'],
+  ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode', 'externalIps', 'nodePortAddresses'],
 ];
 
 /** Reads the content of a --config file: the same settings as on the command line. */
@@ -78,6 +79,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     members: Array.from({ length: nodes }, (_, index) => index),
     ...ranges,
     ...fabric,
+    ...decideServiceSettings(given),
     nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
     proxyMode: checkProxyMode(given.proxyMode ?? defaultProxyMode),
     lbPool: decideLbPool(given.lbPool, { ...ranges, ...fabric }),
@@ -110,6 +112,9 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--node-port-range', given.nodePortRange, wantedPorts, ports);
   compare('--proxy-mode', given.proxyMode, wanted.proxyMode, existing.proxyMode);
   compare('--lb-pool', given.lbPool, wanted.lbPool, existing.lbPool);
+  compare('--external-ips', given.externalIps, wanted.externalIps, existing.externalIps);
+  const [wantedAddresses, addresses] = [wanted, existing].map((one) => one.nodePortAddresses ?? 'its own');
+  compare('--node-port-addresses', given.nodePortAddresses, wantedAddresses, addresses);
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
   compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);

@@ -9,6 +9,7 @@ import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.
 import { noLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange } from './node-port-range.ts';
 import { checkProxyMode } from './proxy-settings.ts';
+import { decideServiceSettings } from './service-settings.ts';
 import type { ClusterSettings } from './settings.ts';
 
 export function writeSettings(settings: ClusterSettings): void {
@@ -35,6 +36,7 @@ export function readSettings(name: string): ClusterSettings | undefined {
       // What clusters of earlier versions did not have yet is as it was then.
       members: read.members?.map(Number) ?? Array.from({ length: Number(read.nodes) }, (_, index) => index),
       ...decideFabricSettings(read),
+      ...decideServiceSettings(read),
       podCidrs: read.podCidrs.map(asCidr),
       serviceCidrs: read.serviceCidrs.map(asCidr),
       // A cluster of before both families has one range here, and not in a list.

@@ -99,6 +99,9 @@ export function sysctl(netns: NetnsRef, key: string, value: string): void {
   inNetns(netns, () => writeSysctl(key, value));
 }
 
+/** Whether packets from and to 127.0.0.0/8 may pass a link (IPv4 only; any link of the namespace). */
+export const routeLocalnet = 'net/ipv4/conf/all/route_localnet';
+
 /** As {@link sysctl}, in the calling thread's own namespace. */
 export function writeSysctl(key: string, value: string): void {
   const path = key.includes('/') ? key : key.replaceAll('.', '/');

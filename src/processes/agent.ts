@@ -72,6 +72,8 @@ await runProcess('agent', async (log) => {
       serviceCidrs: settings.serviceCidrs,
       serveStatus: true,
       defaultMode: settings.proxyMode,
+      externalIps: settings.externalIps,
+      ...(settings.nodePortAddresses !== undefined && { nodePortRanges: settings.nodePortAddresses }),
       log: log.child({ part: 'proxy' }),
     }),
   ]);

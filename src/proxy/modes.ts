@@ -1,12 +1,14 @@
 // The proxy modes, and what each has to offer: the one place where a new one is added.
 import { type Iptables, openIptables } from '../linux/iptables-run.ts';
 import type { Scheduler } from '../linux/ipvs.ts';
+import { routeLocalnet, writeSysctl } from '../linux/netns.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Cidr } from '../net/address.ts';
 import { cleanUpIptables, IptablesWriter } from './iptables/writer.ts';
 import { cleanUpIpvs } from './ipvs/clean-up.ts';
 import { IpvsWriter } from './ipvs/writer.ts';
 import { NftablesWriter } from './nftables/writer.ts';
+import { isLoopback } from './node-port-addresses.ts';
 import type { ProxyNode } from './service-port.ts';
 import type { ProxyMode, ServiceWriter } from './writer.ts';
 
@@ -15,6 +17,8 @@ export interface ModeContext {
   readonly node: ProxyNode;
   /** The ranges of the pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
+  /** The ranges that the node's addresses for NodePorts were chosen by. */
+  readonly nodePortRanges?: readonly Cidr[];
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
   /** The way to iptables; by default that of the backend which this process's network namespace uses. */
@@ -39,18 +43,27 @@ const modes: Readonly<Record<ProxyMode, Mode>> = {
     cleanUp: async (context) => (await openNftables(context)).cleanUp(),
   },
   iptables: {
-    open: async ({ node, clusterCidrs, iptables }) =>
+    open: async ({ node, clusterCidrs, iptables, nodePortRanges }) =>
       new IptablesWriter({
         iptables: iptables ?? (await openIptables()),
         node,
         clusterCidrs,
-        nodePortAddresses: 'all',
+        // As kube-proxy does in this mode, on all addresses of the node where none were chosen.
+        nodePortAddresses: nodePortRanges === undefined ? 'all' : node.nodePortAddresses,
       }),
     cleanUp: (_context, kept) => cleanUpIptables(kept),
   },
   ipvs: {
-    open: async ({ node, clusterCidrs, iptables, ipvsScheduler = 'rr' }) =>
-      new IpvsWriter({ iptables: iptables ?? (await openIptables()), node, clusterCidrs, scheduler: ipvsScheduler }),
+    async open({ node: given, clusterCidrs, iptables, ipvsScheduler = 'rr' }) {
+      // There is no NodePort on 127.0.0.1 in this mode.
+      const node = { ...given, nodePortAddresses: given.nodePortAddresses.filter((address) => !isLoopback(address)) };
+      return new IpvsWriter({
+        iptables: iptables ?? (await openIptables()),
+        node,
+        clusterCidrs,
+        scheduler: ipvsScheduler,
+      });
+    },
     cleanUp: (_context, kept) => cleanUpIpvs(kept),
   },
 };
@@ -58,6 +71,14 @@ const modes: Readonly<Record<ProxyMode, Mode>> = {
 /** The writer of a mode. Throws an Error where it cannot be had here. */
 export function openWriter(mode: ProxyMode, context: ModeContext): Promise<ServiceWriter> {
   return modes[mode].open(context);
+}
+
+/**
+ * Lets what processes of the node send from 127.0.0.1 leave it, where a mode has NodePorts there; not before its rules
+ * are in force, which keep others from 127.0.0.1.
+ */
+export function openLocalhost(mode: ProxyMode, node: ProxyNode): void {
+  if (node.nodePortAddresses.some(isLoopback)) writeSysctl(routeLocalnet, mode === 'ipvs' ? '0' : '1');
 }
 
 /** Takes away what a mode left in the kernel, but for the chains of iptables that another mode has made its own. */

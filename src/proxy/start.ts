@@ -6,15 +6,18 @@ import { defaultProxyMode, networkConfigKey, readProxyMode } from '../k8s/networ
 import { keyOf } from '../k8s/object.ts';
 import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
+import { listAddresses } from '../linux/addresses.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
 import type { Scheduler } from '../linux/ipvs.ts';
+import { Netlink } from '../linux/netlink.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
 import { ModeReport } from './mode-report.ts';
 import { ModeSwitch } from './mode-switch.ts';
-import { cleanUpMode, openWriter } from './modes.ts';
+import { cleanUpMode, openLocalhost, openWriter } from './modes.ts';
+import { nodePortAddresses } from './node-port-addresses.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { serviceRanges } from './service-ranges.ts';
@@ -46,6 +49,8 @@ export interface ProxyOptions {
   readonly externalIps?: boolean;
   /** Whether metrics and health are served, at kube-proxy's ports 10249 and 10256 of all addresses; not by default. */
   readonly serveStatus?: boolean;
+  /** NodePorts are open on the addresses that the node now has in these ranges; see nodePortAddresses(). */
+  readonly nodePortRanges?: readonly Cidr[];
   readonly log: Log;
   /** The way to nftables; by default that of this process's network namespace. */
   readonly nft?: Nft;
@@ -62,7 +67,12 @@ const zoneLabel = 'topology.kubernetes.io/zone';
 export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promise<void> }> {
   const { client, log, nodeName, nodeAddresses, externalIps = false } = options;
   await letBridgesPassThrough(log);
-  let node: ProxyNode = { name: nodeName, addresses: nodeAddresses, nodePortAddresses: nodeAddresses, podCidrs: [] };
+  let node: ProxyNode = {
+    name: nodeName,
+    addresses: nodeAddresses,
+    nodePortAddresses: nodePortAddresses(options.nodePortRanges, nodeAddresses, presentAddresses()),
+    podCidrs: [],
+  };
   const recorder = createRecorder(client, 'weft-proxy', nodeName);
   const status = new ProxyStatus({
     nodeAddresses,
@@ -110,7 +120,10 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
     open: (mode) => openWriter(mode, { ...options, node }),
     sync: (writer) => new ServiceSync(writer, syncOptions),
     cleanUp: (mode, kept) => cleanUpMode(mode, { ...options, node }, kept),
-    inPlace: (mode) => report.inPlace(mode),
+    inPlace: (mode) => {
+      openLocalhost(mode, node);
+      report.inPlace(mode);
+    },
     impossible: (mode, reason) => report.impossible(`the proxy mode ${mode} cannot be had: ${reason}`),
     log,
   });
@@ -180,6 +193,11 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       await sync.stop();
     },
   };
+}
+
+function presentAddresses(): Ip[] {
+  using nl = Netlink.open();
+  return listAddresses(nl).map(({ address }) => address);
 }
 
 /** What the Node object says of the node. */

@@ -13,8 +13,8 @@ import type { ProxyMode } from '../../src/proxy/writer.ts';
  */
 export type Client = 'pod' | 'self' | 'node' | 'outside' | 'visitor' | 'neighbour';
 
-/** What is asked: an address of the Service; a port that its ClusterIP does not have; an address that no Service has. */
-export type Target = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'other port' | 'nobody';
+/** What is asked: an address of the Service (localhost: its NodePort on 127.0.0.1); a port that its ClusterIP does not have; an address that no Service has. */
+export type Target = 'ClusterIP' | 'NodePort' | 'localhost' | 'LoadBalancer' | 'ExternalIP' | 'other port' | 'nobody';
 
 /**
  * Who answers: letters of endpoints, each followed by `*` where it sees another address than the client's own; or
@@ -250,6 +250,25 @@ export const serviceCases: readonly ServiceCase[] = [
     expect: { ClusterIP: all('reject'), NodePort: { outside: 'reject' }, LoadBalancer: { outside: 'reject' } },
   },
   {
+    rule: 'a node port on 127.0.0.1 of the node',
+    endpoints: 'a c',
+    expect: { localhost: { node: 'a* c*', pod: 'reject' } },
+    modes: ['nftables', 'iptables'],
+  },
+  {
+    rule: 'a node port on 127.0.0.1 of the node, external policy Local',
+    spec: externalLocal,
+    endpoints: 'c',
+    expect: { localhost: { node: 'c*' } },
+    modes: ['nftables', 'iptables'],
+  },
+  {
+    rule: 'a node port on 127.0.0.1 of the node, no endpoints',
+    endpoints: '',
+    expect: { localhost: { node: 'reject' } },
+    modes: ['nftables', 'iptables'],
+  },
+  {
     rule: 'an address of the range that no Service has',
     endpoints: 'a',
     expect: { nobody: all('drop') },
@@ -390,12 +409,14 @@ function questions({ rule, expect, spec = {} }: ServiceCase, index: number, fami
   const to: Readonly<Record<Target, { address: string; port: number }>> = {
     ClusterIP: { address: own.cluster, port },
     NodePort: { address: nodeAddress[family], port: nodePort + index },
+    localhost: { address: '127.0.0.1', port: nodePort + index },
     LoadBalancer: { address: own.balancer, port },
     ExternalIP: { address: own.external, port },
     'other port': { address: own.cluster, port: port + 1 },
     nobody: { address: addresses(family, 250).cluster, port },
   };
-  return targets.flatMap((target) =>
+  const asked = targets.filter((target) => target !== 'localhost' || family === 'IPv4');
+  return asked.flatMap((target) =>
     Object.entries(expect[target] ?? {}).flatMap(([client, outcome]) =>
       (['tcp', 'udp'] as const).map((protocol) => ({
         title: `${rule}: ${client} asks ${target} over ${protocol}, ${family}`,
@@ -411,7 +432,15 @@ function questions({ rule, expect, spec = {} }: ServiceCase, index: number, fami
   );
 }
 
-const targets: readonly Target[] = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalIP', 'other port', 'nobody'];
+const targets: readonly Target[] = [
+  'ClusterIP',
+  'NodePort',
+  'localhost',
+  'LoadBalancer',
+  'ExternalIP',
+  'other port',
+  'nobody',
+];
 const clients: readonly Client[] = ['pod', 'self', 'node', 'outside', 'visitor', 'neighbour'];
 
 function readOutcome(outcome: Outcome): PacketCase['expected'] {

@@ -49,17 +49,20 @@ export function slice(
   };
 }
 
-/** The proxy of the network's node, running in its own process within the node's namespace. */
+/** The proxy of one of the network's nodes, running in its own process within the node's namespace. */
 export class ProxyProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   #marks = 0;
+  /** The Events that it recorded, as far as its output was read: `REASON MESSAGE`. */
+  readonly events: string[] = [];
   /** The mode that was in place when the proxy last said so. */
   #mode: string | undefined;
 
-  constructor(network: Network, mode: ProxyMode | 'configured' = 'nftables') {
+  constructor(network: Network, mode: ProxyMode | 'configured' = 'nftables', node: 'node' | 'remote' = 'node') {
     const program = join(import.meta.dirname, 'proxy-process.ts');
-    this.#child = network.spawn('node', process.execPath, '--disable-warning=ExperimentalWarning', program, mode);
+    const flags = ['--disable-warning=ExperimentalWarning'];
+    this.#child = network.spawn(node, process.execPath, ...flags, program, mode, node);
     if (this.#child.stdout === null) throw new Error('the proxy has no output');
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
@@ -96,6 +99,11 @@ export class ProxyProcess {
     if (this.#mode !== mode) await this.#until(`in place ${mode}`);
   }
 
+  /** Waits until it records an Event with this reason. */
+  async event(reason: string): Promise<void> {
+    await this.#until(`event ${reason}`);
+  }
+
   async #mark(): Promise<void> {
     const clusterIP = `10.96.250.${++this.#marks}`;
     this.#send({ type: 'put', object: service(`marker-${this.#marks}`, { clusterIP }) });
@@ -107,6 +115,7 @@ export class ProxyProcess {
       const { value, done } = await this.#lines.next();
       if (done) throw new Error(`the proxy ended before '${word}'`);
       if (value.startsWith('in place ')) this.#mode = value.slice('in place '.length);
+      if (value.startsWith('event ')) this.events.push(value.slice('event '.length));
       if (value.startsWith(word)) return;
     }
   }

@@ -1,13 +1,14 @@
 // Runs the proxy in the namespace that it is started in, for tests. Standard input: one JSON line for each change of
 // an object, `{"type": "put" | "delete", "object": …}`, or `{"type": "go"}` when the first objects are complete.
 // The first argument is the proxy mode (nftables where absent), or `configured`: the ConfigMap says it.
-// Standard output: `started`, `in place MODE`, one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
+// The second one is the node that it is of: node, or remote.
+// Standard output: `started`, `in place MODE`, `event REASON MESSAGE`, one line for each marker (a Service in 10.96.250.0/24) that the kernel has.
 import { createInterface } from 'node:readline';
 import { isAlreadyExists } from '../../src/k8s/client.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
 import { proxyModeAnnotation, proxyModes } from '../../src/k8s/network-config.ts';
 import type { KubeObject, Resource } from '../../src/k8s/object.ts';
-import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
+import { configMaps, endpointSlices, events, nodes, serviceCidrs, services } from '../../src/k8s/resources.ts';
 import { listAddresses } from '../../src/linux/addresses.ts';
 import type { TableChange } from '../../src/linux/iptables.ts';
 import { openIptables } from '../../src/linux/iptables-run.ts';
@@ -31,6 +32,7 @@ const client = createFakeClient();
 const nft = await openNft();
 const fixed = process.argv[2] !== 'configured';
 const mode = proxyModes.find((one) => one === process.argv[2]) ?? 'nftables';
+const nodeName = process.argv[3] === 'remote' ? 'remote' : 'node';
 let proxy: { stop(): Promise<void> } | undefined;
 
 async function change(type: 'put' | 'delete', object: KubeObject): Promise<void> {
@@ -69,8 +71,8 @@ if (mode === 'ipvs') setInterval(tellMarkersOfIpvs, 20);
 const start = (): Promise<{ stop(): Promise<void> }> =>
   startProxy({
     client,
-    nodeName: 'node',
-    nodeAddresses: ['172.18.0.2', 'fd18::2'].map(asIp),
+    nodeName,
+    nodeAddresses: (nodeName === 'node' ? ['172.18.0.2', 'fd18::2'] : ['172.18.0.3', 'fd18::3']).map(asIp),
     externalIps: true,
     clusterCidrs: ['10.244.0.0/16', 'fd44::/16'].map(asCidr),
     serviceCidrs: ['10.96.0.0/16', 'fd96::/112'].map(asCidr),
@@ -97,6 +99,8 @@ const start = (): Promise<{ stop(): Promise<void> }> =>
       },
     },
   });
+
+client.cache(events).subscribe(({ object }) => console.log(`event ${object.reason} ${object.message}`));
 
 let inPlace: string | undefined;
 client.cache(nodes).subscribe(({ object }) => {

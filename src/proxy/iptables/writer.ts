@@ -1,9 +1,10 @@
 // Writes Services into iptables as kube-proxy does: a chain for each port of a Service and for each endpoint.
 import { readFileSync } from 'node:fs';
 import type { Iptables } from '../../linux/iptables-run.ts';
-import { writeSysctl } from '../../linux/netns.ts';
+import { routeLocalnet, writeSysctl } from '../../linux/netns.ts';
 import { monitorNftables } from '../../linux/nft-monitor.ts';
 import { type Cidr, type Family, familyOf, type Ip } from '../../net/address.ts';
+import { isLoopback } from '../node-port-addresses.ts';
 import { type ProxyNode, type ServicePortModel, servicePortName } from '../service-port.ts';
 import type { ServiceWriter } from '../writer.ts';
 import { canaryChain, filterChains, natChains } from './chain-names.ts';
@@ -25,7 +26,6 @@ const largeCluster = 1000;
 /** How often ip_tables, which announces nothing, is asked whether our rules are there, in ms. */
 const pollMs = 2_000;
 /** Opens 127.0.0.0/8 to what comes from elsewhere, as answers to a NodePort of 127.0.0.1 do. */
-const routeLocalnet = 'net/ipv4/conf/all/route_localnet';
 
 class FamilyRules {
   readonly family: Family;
@@ -47,7 +47,7 @@ class FamilyRules {
         options.nodePortAddresses === 'all'
           ? 'all'
           : options.nodePortAddresses.filter((address) => familyOf(address) === family),
-      localhostNodePorts: options.nodePortAddresses === 'all',
+      localhostNodePorts: options.nodePortAddresses === 'all' || options.nodePortAddresses.some(isLoopback),
       tcpBeLiberal: isTcpLiberal(),
     });
   }

@@ -7,7 +7,7 @@
 // that other software could use too. (Session affinity carries a mark within one chain and clears it afterwards.)
 import type { Chain, Expr, L4Protocol, SetDefinition, Statement } from '../../linux/nft.ts';
 import type { TableSchema } from '../../linux/nft-table.ts';
-import { type Cidr, type Family, familyOf } from '../../net/address.ts';
+import { asCidr, type Cidr, type Family, familyOf } from '../../net/address.ts';
 import { affinityMarkRange, affinitySets } from './affinity.ts';
 import {
   address,
@@ -29,14 +29,22 @@ const tableName = 'weft-proxy';
 
 const transports = ['tcp', 'udp', 'sctp'] as const satisfies readonly L4Protocol[];
 
-/** The table as it is before any Service: its maps, and the chains that are always there. */
-export function proxyTable(family: Family, clusterCidrs: readonly Cidr[]): TableSchema {
+/**
+ * The table as it is before any Service: its maps, and the chains that are always there. Where NodePorts are open on
+ * 127.0.0.1, packets of others that name such an address are dropped.
+ */
+export function proxyTable(family: Family, clusterCidrs: readonly Cidr[], hasLocalhost = false): TableSchema {
   const pods = clusterCidrs.filter((range) => familyOf(range) === family);
   return {
     family: family === 'IPv4' ? 'ip' : 'ip6',
     name: tableName,
     sets: sets(family),
-    chains: [...endings(family, pods), ...dispatch(family, pods), ...hooks(family)],
+    chains: [
+      ...endings(family, pods),
+      ...dispatch(family, pods),
+      ...hooks(family),
+      ...(hasLocalhost && family === 'IPv4' ? [loopbackGuard] : []),
+    ],
   };
 }
 
@@ -124,6 +132,23 @@ function dispatch(family: Family, pods: readonly Cidr[]): Chain[] {
     },
   ];
 }
+
+/**
+ * The kernel's setting route_localnet lets what a process sends from 127.0.0.1 leave the node, once its address is
+ * translated; without this guard it would also let others reach what listens on 127.0.0.1 (CVE-2020-8558). Answers come
+ * to the node's own address: they are translated back after this chain.
+ */
+const loopbackGuard: Chain = {
+  name: 'loopback-guard',
+  hook: { type: 'filter', hook: 'prerouting', priority: -300 },
+  rules: (['saddr', 'daddr'] as const).map((field) =>
+    rule(
+      match({ kind: 'meta', key: 'iifname' }, { kind: 'text', value: 'lo' }, '!='),
+      match(address('IPv4', field), { kind: 'address', value: asCidr('127.0.0.0/8') }),
+      to({ verdict: 'drop' }),
+    ),
+  ),
+};
 
 /** The chains that the kernel calls; those of type nat see the first packet of each connection only. */
 function hooks(family: Family): Chain[] {

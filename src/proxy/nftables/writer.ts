@@ -3,6 +3,7 @@ import { monitorNftables } from '../../linux/nft-monitor.ts';
 import type { Nft } from '../../linux/nft-run.ts';
 import { NftTable } from '../../linux/nft-table.ts';
 import { type Cidr, type Family, familyOf } from '../../net/address.ts';
+import { isLoopback } from '../node-port-addresses.ts';
 import type { ProxyNode, ServicePortModel } from '../service-port.ts';
 import type { ProxyFacts, ServiceWriter } from '../writer.ts';
 import { contribution, factElements } from './elements.ts';
@@ -32,11 +33,12 @@ export class NftablesWriter implements ServiceWriter {
 
   constructor(options: NftablesOptions) {
     this.#options = options;
+    const hasLocalhost = options.node.nodePortAddresses.some(isLoopback);
     const families = new Set<Family>([...options.node.addresses, ...options.clusterCidrs].map(familyOf));
     if (families.size === 0) families.add('IPv4');
     this.#tables = [...families].map((family) => ({
       family,
-      table: new NftTable(proxyTable(family, options.clusterCidrs), options.nft),
+      table: new NftTable(proxyTable(family, options.clusterCidrs, hasLocalhost), options.nft),
     }));
   }
 
