@@ -17,6 +17,7 @@ const every = [
   'images',
   'cluster',
   ...network,
+  'explain',
 ];
 
 /** For each room: the rooms it may import, besides itself. A room that is not listed fails the check. */
@@ -37,6 +38,7 @@ const arrows: Record<string, readonly string[]> = {
   dns: [...base, 'linux', 'log'],
   images: ['log'],
   cluster: [...base, 'linux', 'log', 'pki', 'images'],
+  explain: [...base, 'linux', ...network],
   processes: every,
   cli: [...every, 'processes'],
 };

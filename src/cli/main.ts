@@ -11,6 +11,7 @@ import { kubeconfigCommand } from './kubeconfig.ts';
 import { nodeCommand } from './node.ts';
 import { UsageError } from './output.ts';
 import { proxyCommand } from './proxy.ts';
+import { serviceCommand } from './service.ts';
 import { statusCommand } from './status.ts';
 import { underlayCommand } from './underlay.ts';
 import { upCommand } from './up.ts';
@@ -31,6 +32,7 @@ for (const command of [
   underlayCommand(),
   bgpCommand(),
   dnsCommand(),
+  serviceCommand(),
   imageCommand(),
 ])
   program.addCommand(command);

@@ -105,6 +105,8 @@ export interface SetDefinition {
   readonly value?: 'verdict' | readonly Expr[];
   /** Elements are ranges. */
   readonly interval?: boolean;
+  /** Each element counts the packets that met it. */
+  readonly counter?: boolean;
   /** Filled by rules as packets come, up to this number of elements, each with a timeout. */
   readonly dynamicSize?: number;
   /** Elements that are added may have a lifetime of their own. */
@@ -294,6 +296,7 @@ function renderSet({ family, name: table }: TableName, set: SetDefinition): stri
     `{ ${named ? 'type' : 'typeof'} ${key}${value === '' ? '' : ` : ${value}`};`,
     flags.length > 0 ? `flags ${flags.join(',')};` : '',
     set.dynamicSize === undefined ? '' : `size ${whole(set.dynamicSize)};`,
+    set.counter ? 'counter;' : '',
     '}',
   ]
     .filter((part) => part !== '')

@@ -54,12 +54,14 @@ function sets(family: Family): SetDefinition[] {
     { name: 'cluster-ips', key: [address(family, 'daddr')] },
     { name: 'service-ranges', key: [address(family, 'daddr')], interval: true },
     { name: 'own-pods', key: [address(family, 'saddr')], interval: true },
-    { name: 'services', key: frontend, value: 'verdict' },
-    { name: 'outside-services', key: frontend, value: 'verdict' },
+    // Counters show which address and which endpoint gets the connections; they cost a sixth of the time of a full load.
+    { name: 'services', key: frontend, value: 'verdict', counter: true },
+    { name: 'outside-services', key: frontend, value: 'verdict', counter: true },
     ...transports.map((protocol) => ({
       name: `endpoints-${protocol}`,
       key: [address(family, 'daddr'), portOf(protocol), anyIndex],
       value: [address(family, 'daddr'), portOf(protocol)],
+      counter: true,
     })),
     { name: 'source-nat', key: frontend, value: 'verdict' },
     { name: 'hairpin', key: [address(family, 'saddr'), address(family, 'daddr')] },

@@ -1,0 +1,160 @@
+// What of a Service is in the kernel of a node: what the proxy would write, beside what is there.
+import { type CountedRule, countedRules } from '../linux/iptables-counters.ts';
+import { Ipvs } from '../linux/ipvs.ts';
+import type { NetnsRef } from '../linux/netns.ts';
+import { elementsOf, type TableName } from '../linux/nft.ts';
+import { getElements } from '../linux/nft-get.ts';
+import { type Cidr, type Family, familyOf } from '../net/address.ts';
+import { serviceRules } from '../proxy/iptables/service-rules.ts';
+import { itemsOf } from '../proxy/ipvs/items.ts';
+import { contribution } from '../proxy/nftables/elements.ts';
+import type { ProxyNode, ServicePortModel } from '../proxy/service-port.ts';
+import type { ProxyMode } from '../proxy/writer.ts';
+
+/** One thing in the kernel: an element of a map, a rule of a chain, a server. */
+export interface KernelEntry {
+  readonly family: Family;
+  /** `map services`, `nat KUBE-SVC-…`, `virtual server`. */
+  readonly place: string;
+  readonly key: string;
+  /** What the proxy wants there; absent where the entry is nothing of its own. */
+  readonly wanted?: string;
+  /** What is there; absent where there is nothing. */
+  readonly found?: string;
+  /** How many packets met it (in nftables, of connections their first), where it counts. */
+  readonly packets?: number;
+  readonly state: 'as decided' | 'missing' | 'different';
+}
+
+export interface KernelInput {
+  readonly mode: ProxyMode;
+  readonly netns: NetnsRef;
+  readonly models: readonly ServicePortModel[];
+  readonly node: ProxyNode;
+  /** The ranges of all pods. */
+  readonly clusterCidrs: readonly Cidr[];
+}
+
+/** What the models of one Service are in the kernel. Reads it in the namespace of the node. */
+export function serviceInKernel(input: KernelInput): KernelEntry[] {
+  return { nftables: inNftables, iptables: inIptables, ipvs: inIpvs }[input.mode](input);
+}
+
+const familiesOf = (models: readonly ServicePortModel[]): Family[] => [...new Set(models.map(({ family }) => family))];
+
+function inNftables({ models, node, netns }: KernelInput): KernelEntry[] {
+  return familiesOf(models).flatMap((family) => {
+    const own = models.filter((model) => model.family === family);
+    const { elements, runs = [] } = contribution(family, own, node);
+    const wanted = [...elements, ...runs.flatMap(elementsOf)];
+    const table: TableName = { family: family === 'IPv4' ? 'ip' : 'ip6', name: 'weft-proxy' };
+    return [...new Set(wanted.map(({ set }) => set))].flatMap((set) => {
+      const ofSet = wanted.filter((element) => element.set === set);
+      const held = getElements(
+        netns,
+        table,
+        set,
+        ofSet.map(({ key }) => key),
+      );
+      return ofSet.map(({ key, value }, index): KernelEntry => {
+        const there = held[index];
+        const same = there !== undefined && (there.value ?? '') === (value ?? '');
+        return {
+          family,
+          place: `${value === undefined ? 'set' : 'map'} ${set}`,
+          key,
+          ...(value !== undefined && { wanted: value }),
+          ...(there?.value !== undefined && { found: there.value }),
+          ...(there?.packets !== undefined && { packets: there.packets }),
+          state: there === undefined ? 'missing' : same ? 'as decided' : 'different',
+        };
+      });
+    });
+  });
+}
+
+function inIptables({ models, node, netns, clusterCidrs }: KernelInput): KernelEntry[] {
+  return familiesOf(models).flatMap((family) => {
+    const saved = countedRules(netns, family, 'nat KUBE-SERVICES');
+    const podRange = clusterCidrs.find((range) => familyOf(range) === family);
+    const options = { ...(podRange !== undefined && { podRange }), nodeAddresses: node.addresses, terse: false };
+    return models
+      .filter((model) => model.family === family)
+      .flatMap((model) => {
+        const { chains, shared } = serviceRules(model, options);
+        // In chains of all Services a rule is found by its comment and where it leads to.
+        const ofService = (wanted: readonly string[]): ReadonlySet<string> => new Set(wanted.map(sharedKey));
+        const [services, nodePorts] = [ofService(shared.nat.services), ofService(shared.nat.nodePorts)];
+        const held = (chain: string): CountedRule[] => {
+          const all = saved.filter((rule) => rule.chain === `nat ${chain}`);
+          if (chain === 'KUBE-SERVICES') return all.filter(({ text }) => services.has(sharedKey(text)));
+          return chain === 'KUBE-NODEPORTS' ? all.filter(({ text }) => nodePorts.has(sharedKey(text))) : all;
+        };
+        const wantedChains = new Map([
+          ['KUBE-SERVICES', shared.nat.services],
+          ['KUBE-NODEPORTS', shared.nat.nodePorts],
+          ...chains,
+        ]);
+        return [...wantedChains].flatMap(([chain, rules]) => {
+          const there = held(chain);
+          return Array.from({ length: Math.max(rules.length, there.length) }, (_, index): KernelEntry => {
+            const [wanted, found] = [rules[index], there[index]];
+            // The kernel words a rule anew (order, fractions of probability); where it leads to does not change.
+            const same = wanted !== undefined && found !== undefined && targetOf(wanted) === targetOf(found.text);
+            return {
+              family,
+              place: `nat ${chain}`,
+              key: String(index + 1),
+              ...(wanted !== undefined && { wanted }),
+              ...(found !== undefined && { found: found.text, packets: found.packets }),
+              state: same ? 'as decided' : found === undefined ? 'missing' : 'different',
+            };
+          });
+        });
+      });
+  });
+}
+
+const sharedKey = (rule: string): string => {
+  const [, quoted, plain = ''] = /--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))/.exec(rule) ?? [];
+  const comment = quoted ?? plain;
+  const [, destination = ''] = /(?:^| )-d (\S+?)(?:\/(?:32|128))?(?: |$)/.exec(rule) ?? [];
+  return `${comment} ${destination} ${targetOf(rule)}`;
+};
+
+/** The target of a rule with its destination: `KUBE-SEP-…`, `DNAT 10.244.1.2:8080`. */
+function targetOf(rule: string): string {
+  const plain = rule.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""');
+  const target = /(?:^| )(?:-j|--jump|-g|--goto) (\S+)/.exec(plain)?.[1] ?? '';
+  const destination = /--to-destination (\S+)/.exec(plain)?.[1];
+  return destination === undefined ? target : `${target} ${destination}`;
+}
+
+function inIpvs({ models, node, netns }: KernelInput): KernelEntry[] {
+  using ipvs = Ipvs.open(netns);
+  return models.flatMap((model) =>
+    itemsOf(model, { node, scheduler: 'rr' }).flatMap((item): KernelEntry[] => {
+      if (item.kind !== 'server') return [];
+      const { server, reals } = item;
+      const there = ipvs?.server(server);
+      const held = there === undefined ? [] : (ipvs?.reals(server) ?? []);
+      const text = (all: readonly { ip: string; port: number; weight: number }[]): string =>
+        all
+          .filter(({ weight }) => weight > 0)
+          .map(({ ip, port }) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`))
+          .sort()
+          .join(' ');
+      const [wanted, found] = [text(reals), text(held)];
+      return [
+        {
+          family: model.family,
+          place: 'virtual server',
+          key: `${server.protocol} ${server.address} ${server.port}`,
+          wanted,
+          ...(there !== undefined && { found }),
+          state: there === undefined ? 'missing' : wanted === found ? 'as decided' : 'different',
+        },
+      ];
+    }),
+  );
+}
