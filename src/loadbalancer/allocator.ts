@@ -57,6 +57,11 @@ export class Allocator {
     return { addresses: chosen, pools: [...new Set(pools)] };
   }
 
+  /** Whether the Service has any address here. */
+  holds(key: string): boolean {
+    return this.#holdings.has(key);
+  }
+
   release(key: string): void {
     for (const address of this.#holdings.get(key)?.addresses ?? []) {
       const holders = this.#holders.get(address);

@@ -14,7 +14,7 @@ import type { Log } from '../log/log.ts';
 import { type Ip, parseCidr, parseIp } from '../net/address.ts';
 import { type ConfigurationCache, followConfiguration } from './configuration-cache.ts';
 import { Liveness } from './liveness.ts';
-import { decidePlan, type OwnedAddress, type Plan } from './plan.ts';
+import { type PlanInput, planBgp, planService, type ServicePlan } from './plan.ts';
 import { addressesOf, wantsAddress } from './request.ts';
 import { Responder } from './responder.ts';
 import { L2Statuses } from './statuses.ts';
@@ -52,7 +52,12 @@ class Announcer {
   readonly #responder: Responder;
   readonly #statuses: L2Statuses;
   readonly #writes: WorkQueue;
-  #plan: Plan = { l2: [], isElecting: false, bgp: {} };
+  /** What is announced of each of them. */
+  readonly #plans = new Map<string, ServicePlan>();
+  #bgp: NodeBGPAnnouncement['spec'] = {};
+  /** Services to decide on again; all, where nodes or the configuration have changed. */
+  readonly #dirty = new Set<string>();
+  #isAllDirty = true;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -90,10 +95,11 @@ class Announcer {
       const isBalanced = type !== 'deleted' && wantsAddress(object) && addressesOf(object).length > 0;
       if (isBalanced) this.#balanced.set(key, object);
       else if (!this.#balanced.delete(key)) return;
-      this.#soon();
+      this.#soon(key);
     });
     this.#slices.subscribe(({ object: { metadata } }) => {
-      if (this.#balanced.has(`${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`)) this.#soon();
+      const key = `${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`;
+      if (this.#balanced.has(key)) this.#soon(key);
     });
     this.#nodes.subscribe((change) => {
       if (change.type === 'updated' && isSame(change.old, change.object)) return;
@@ -117,12 +123,16 @@ class Announcer {
     await Promise.all([this.#writes.stop(), this.#statuses.stop(), this.#recorder.flush()]);
   }
 
-  #soon(): void {
+  /** Decides on a Service again, or on all. */
+  #soon(service?: string): void {
+    if (service === undefined) this.#isAllDirty = true;
+    else this.#dirty.add(service);
     this.#timer ??= setTimeout(() => this.#decide(), settleMs);
   }
 
   /** A node came or went: what is this one's now is told to all, for they may have heard of another owner meanwhile. */
   #reelect(): void {
+    this.#isAllDirty = true;
     this.#decide();
     this.#responder.announceAgain();
   }
@@ -131,27 +141,59 @@ class Announcer {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#stopped) return;
-    const { nodeName, log } = this.#options;
-    const before = this.#plan;
-    const all = this.#nodes.list();
-    this.#plan = decidePlan({
-      nodeName,
-      nodes: all,
-      services: [...this.#balanced.values()],
+    const isAll = this.#isAllDirty;
+    const keys = isAll ? new Set([...this.#balanced.keys(), ...this.#plans.keys()]) : new Set(this.#dirty);
+    this.#isAllDirty = false;
+    this.#dirty.clear();
+    const input: PlanInput = {
+      nodeName: this.#options.nodeName,
+      nodes: this.#nodes.list(),
       slicesOf: ({ metadata }) => this.#slicesByService.get(`${metadata.namespace}/${metadata.name}`),
       configuration: this.#configuration.current,
       isAlive: (node) => this.#liveness.isAlive(node),
-    });
-    this.#liveness.follow(all.filter(isReady).map(peerOf), this.#plan.isElecting);
-    this.#responder.set(this.#plan.l2);
-    for (const owned of this.#plan.l2) {
-      if (before.l2.some((one) => isOne(one, owned))) continue;
-      const text = `announcing from node "${nodeName}" with protocol "layer2"`;
-      this.#recorder.event(owned.service, 'Normal', 'nodeAssigned', text);
-      log.info({ service: keyOf(owned.service), address: owned.address }, 'this node announces the address');
+    };
+    let isChanged = isAll;
+    for (const key of keys) {
+      const service = this.#balanced.get(key);
+      const [before, now] = [this.#plans.get(key), service && planService(service, input)];
+      if (isDeepStrictEqual(before, now)) continue;
+      isChanged = true;
+      if (now === undefined) this.#plans.delete(key);
+      else this.#plans.set(key, now);
+      if (now !== undefined) this.#tellAssigned(before, now);
     }
-    this.#statuses.set(this.#plan.l2.map((owned) => ({ ...owned, links: this.#responder.linksOf(owned.address) })));
-    if (!isDeepStrictEqual(before.bgp, this.#plan.bgp)) this.#writes.add('bgp');
+    if (isChanged) this.#apply(input);
+  }
+
+  #apply(input: PlanInput): void {
+    const plans = [...this.#plans.values()];
+    const l2 = plans.flatMap((plan) => plan.l2);
+    const isElecting = plans.some((plan) => plan.isElecting);
+    this.#liveness.follow(this.#nodes.list().filter(isReady).map(peerOf), isElecting);
+    this.#responder.set(l2);
+    this.#statuses.set(l2.map((owned) => ({ ...owned, links: this.#responder.linksOf(owned.address) })));
+    const bgp = planBgp(plans, input);
+    if (!isDeepStrictEqual(this.#bgp, bgp)) this.#writes.add('bgp');
+    this.#bgp = bgp;
+  }
+
+  /** Events in MetalLB's words. */
+  #tellAssigned(before: ServicePlan | undefined, now: ServicePlan): void {
+    const { nodeName, log } = this.#options;
+    const had = new Set(before?.l2.map(({ address }) => address));
+    const added = now.l2.flatMap(({ address }) => (had.has(address) ? [] : [address]));
+    const tell = (protocol: string): void =>
+      this.#recorder.event(
+        now.service,
+        'Normal',
+        'nodeAssigned',
+        `announcing from node "${nodeName}" with protocol "${protocol}"`,
+      );
+    if (added.length > 0) {
+      tell('layer2');
+      log.info({ service: keyOf(now.service), addresses: added }, 'this node announces the address');
+    }
+    if (now.routes.length > 0 && (before?.routes.length ?? 0) === 0) tell('bgp');
   }
 
   /** Tells the other nodes which networks this one is on: addresses of those are best announced there. */
@@ -170,7 +212,7 @@ class Announcer {
 
   async #writeBgp(): Promise<void> {
     const { client, nodeName } = this.#options;
-    const { bgp: spec } = this.#plan;
+    const spec = this.#bgp;
     const key = { name: nodeName };
     const present = await client.get(nodeBgpAnnouncements, key).catch(undefinedWhereMissing);
     if (spec.peers === undefined && spec.routes === undefined) {
@@ -190,9 +232,6 @@ class Announcer {
     } satisfies NodeBGPAnnouncement);
   }
 }
-
-const isOne = (a: OwnedAddress, b: OwnedAddress): boolean =>
-  a.address === b.address && keyOf(a.service) === keyOf(b.service);
 
 function ownedByNode({ metadata: { name, uid } }: Stored<Node>) {
   return { apiVersion: 'v1', kind: 'Node', name, uid };

@@ -84,10 +84,11 @@ class LoadBalancerController {
     if (this.#stopped) return;
     this.#configure();
     for (const service of this.#inOrder()) if (addressesOf(service).length > 0) this.#assign(service);
-    for (const service of this.#inOrder()) this.#queue.add(keyOf(service));
+    for (const service of this.#inOrder()) if (this.#concerns(service)) this.#queue.add(keyOf(service));
     this.#services.subscribe(({ object, type }) => {
+      if (!this.#concerns(object)) return;
       if (type === 'deleted') this.#forget(keyOf(object));
-      this.#queue.add(keyOf(object));
+      else this.#queue.add(keyOf(object));
     });
     this.#configuration.subscribe(() => this.#reconfigure());
     this.#telling.subscribe(() => this.#reconfigure());
@@ -109,6 +110,13 @@ class LoadBalancerController {
     this.#telling.stop();
     for (const cache of this.#caches) cache.stop();
     await Promise.all([this.#queue.stop(), this.#counts.stop(), this.#announcements.stop(), this.#recorder.flush()]);
+  }
+
+  /** Whether a Service is to have an address, or has one of here. */
+  #concerns(service: Stored<Service>): boolean {
+    const key = keyOf(service);
+    if (wantsAddress(service) || this.#allocator.holds(key) || this.#pending.has(key)) return true;
+    return loadBalancerAnnotation.allocatedFrom in (service.metadata.annotations ?? {});
   }
 
   /** The Services as they came: what is decided does not depend on the order in which they are listed. */

@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { BGPAdvertisement, BGPPeer, IPAddressPool, L2Advertisement } from '../k8s/load-balancer.ts';
+import type {
+  BGPAdvertisement,
+  BGPPeer,
+  IPAddressPool,
+  L2Advertisement,
+  NodeBGPAnnouncement,
+} from '../k8s/load-balancer.ts';
 import type { EndpointSlice, Node, Service } from '../k8s/types.generated.ts';
 import { asIp } from '../net/address.ts';
 import { readL2Advertisement } from './advertisements.ts';
 import { type ConfigurationObjects, ConfigurationReader } from './configuration.ts';
 import { ownerOf } from './election.ts';
-import { decidePlan, type Plan } from './plan.ts';
+import { type OwnedAddress, planBgp, planService } from './plan.ts';
 
 const meta = (name: string) => ({ name, namespace: 'metallb-system', uid: name });
 
@@ -72,6 +78,11 @@ interface Situation {
   readonly service?: Service;
 }
 
+interface Plan {
+  readonly l2: readonly OwnedAddress[];
+  readonly bgp: NodeBGPAnnouncement['spec'];
+}
+
 function planOn(nodeName: string, configuration: Partial<ConfigurationObjects>, situation: Situation = {}): Plan {
   const { nodes = ['a', 'b', 'c'].map((name) => node(name)), endpoints = ['a', 'b', 'c'], dead = [] } = situation;
   const slice: EndpointSlice = {
@@ -85,14 +96,15 @@ function planOn(nodeName: string, configuration: Partial<ConfigurationObjects>, 
       conditions: name.endsWith('!') ? { ready: false, serving: true, terminating: true } : { ready: true },
     })),
   };
-  return decidePlan({
+  const input = {
     nodeName,
     nodes,
-    services: [situation.service ?? service()],
     slicesOf: () => [slice],
     configuration: new ConfigurationReader().read(objects(configuration)),
-    isAlive: (name) => !dead.includes(name),
-  });
+    isAlive: (name: string) => !dead.includes(name),
+  };
+  const plan = planService(situation.service ?? service(), input);
+  return { l2: plan.l2, bgp: planBgp([plan], input) };
 }
 
 /** The nodes that answer for the Service's address. */

@@ -2,67 +2,74 @@
 import type { NodeBGPAnnouncement, NodeBgpRoute } from '../k8s/load-balancer.ts';
 import { keyOf } from '../k8s/object.ts';
 import type { EndpointSlice, Node, Service } from '../k8s/types.generated.ts';
-import { type Cidr, familyOf, type Ip, parseCidr } from '../net/address.ts';
+import { asCidr, familyOf, type Ip } from '../net/address.ts';
 import type { Bgp, L2 } from './advertisements.ts';
 import { type Configuration, covering } from './configuration.ts';
 import { canAnnounce, ownerOf } from './election.ts';
 import { isLocal, nodesWithEndpoints } from './endpoints.ts';
-import type { Peer } from './peers.ts';
 import { addressesOf, wantsAddress } from './request.ts';
 import type { Answered } from './responder.ts';
 
 export interface PlanInput {
   readonly nodeName: string;
   readonly nodes: readonly Node[];
-  /** Services that may have an address of Weft's, and their slices. */
-  readonly services: readonly Service[];
   readonly slicesOf: (service: Service) => readonly EndpointSlice[];
   readonly configuration: Configuration;
   readonly isAlive: (node: string) => boolean;
 }
 
+/** Which Service: what an Event needs to know of it. */
+export interface ServiceReference {
+  readonly apiVersion: 'v1';
+  readonly kind: 'Service';
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 /** An address of a Service that this node answers for. */
 export interface OwnedAddress extends Answered {
-  readonly service: Service;
+  readonly service: ServiceReference;
   /** The namespace of the advertisement: there its status is told. */
   readonly namespace: string;
   /** The nodes that answer for any address of the Service. */
   readonly owners: ReadonlySet<string>;
 }
 
-export interface Plan {
+/** What a node announces of one Service. Equal decisions are equal values. */
+export interface ServicePlan {
+  readonly service: ServiceReference;
   readonly l2: readonly OwnedAddress[];
   /** Whether any node answers for any address, so that the nodes must listen to each other. */
   readonly isElecting: boolean;
-  readonly bgp: NodeBGPAnnouncement['spec'];
+  readonly routes: readonly Omit<NodeBgpRoute, 'services'>[];
 }
 
-export function decidePlan(input: PlanInput): Plan {
+/** What this node announces of a Service that has addresses of Weft's. */
+export function planService(object: Service, input: PlanInput): ServicePlan {
   const { configuration, nodeName } = input;
   const own = input.nodes.find(({ metadata }) => metadata.name === nodeName);
+  const { namespace = '', name = '', uid = '' } = object.metadata;
+  const service: ServiceReference = { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
   const l2: OwnedAddress[] = [];
-  const routes: Announced[] = [];
-  const sessions = configuration.peers.filter(({ coversNode }) => own !== undefined && coversNode(own.metadata.labels));
+  const routes: Omit<NodeBgpRoute, 'services'>[] = [];
+  const owners = new Set<string>();
   let isElecting = false;
-  for (const service of input.services) {
-    if (!wantsAddress(service)) continue;
-    const owners = new Set<string>();
-    for (const address of addressesOf(service)) {
-      const withEndpoints = nodesWithEndpoints(input.slicesOf(service), familyOf(address));
-      const onLink = covering(configuration.l2, configuration, service, address);
-      if (onLink.length > 0) {
-        isElecting = true;
-        const eligible = isLocal(service) ? withEndpoints : undefined;
-        const owner = ownerOf(address, { ...input, advertisements: onLink, eligible });
-        if (owner !== undefined) owners.add(owner);
-        if (owner === nodeName) l2.push({ service, address, owners, ...placesOf(onLink, own) });
-      }
-      if (own === undefined || !canAnnounce(own) || !answersHere(service, withEndpoints, nodeName)) continue;
-      for (const advertisement of covering(configuration.bgp, configuration, service, address))
-        if (advertisement.coversNode(own.metadata.labels)) routes.push({ service, address, advertisement });
+  for (const address of wantsAddress(object) ? addressesOf(object) : []) {
+    const withEndpoints = nodesWithEndpoints(input.slicesOf(object), familyOf(address));
+    const onLink = covering(configuration.l2, configuration, object, address);
+    if (onLink.length > 0) {
+      isElecting = true;
+      const eligible = isLocal(object) ? withEndpoints : undefined;
+      const owner = ownerOf(address, { ...input, advertisements: onLink, eligible });
+      if (owner !== undefined) owners.add(owner);
+      if (owner === nodeName) l2.push({ service, address, owners, ...placesOf(onLink, own) });
     }
+    if (own === undefined || !canAnnounce(own) || !answersHere(object, withEndpoints, nodeName)) continue;
+    for (const advertisement of covering(configuration.bgp, configuration, object, address))
+      if (advertisement.coversNode(own.metadata.labels)) routes.push(routeOf(address, advertisement));
   }
-  return { l2, isElecting, bgp: bgpSpec(routes, sessions) };
+  return { service, l2, isElecting, routes };
 }
 
 /** Where the node answers: on the links of all advertisements that are for it. */
@@ -81,36 +88,37 @@ function answersHere(service: Service, withEndpoints: ReadonlySet<string>, nodeN
   return isLocal(service) ? withEndpoints.has(nodeName) : withEndpoints.size > 0;
 }
 
-interface Announced {
-  readonly service: Service;
-  readonly address: Ip;
-  readonly advertisement: Bgp;
+function routeOf(address: Ip, advertisement: Bgp): Omit<NodeBgpRoute, 'services'> {
+  const { aggregationLength, aggregationLengthV6, localPref, communities, namespace } = advertisement;
+  const to = advertisement.peers?.map((name) => keyOf({ namespace, name })).sort();
+  return {
+    prefix: asCidr(`${address}/${familyOf(address) === 'IPv4' ? aggregationLength : aggregationLengthV6}`),
+    ...(to !== undefined && { peers: to }),
+    ...(localPref !== undefined && { localPref }),
+    ...(communities.length > 0 && { communities: [...communities].sort() }),
+  };
 }
 
-/** One route for each range, set of peers and set of attributes. */
-function bgpSpec(announced: readonly Announced[], sessions: readonly Peer[]): NodeBGPAnnouncement['spec'] {
-  const routes = new Map<string, NodeBgpRoute & { services: string[] }>();
-  for (const { service, address, advertisement } of announced) {
-    const { aggregationLength, aggregationLengthV6, localPref, communities, namespace } = advertisement;
-    const prefix: Cidr | undefined = parseCidr(
-      `${address}/${familyOf(address) === 'IPv4' ? aggregationLength : aggregationLengthV6}`,
-    );
-    if (prefix === undefined) continue;
-    const to = advertisement.peers?.map((name) => keyOf({ namespace, name })).sort();
-    const route = {
-      prefix,
-      ...(to !== undefined && { peers: to }),
-      ...(localPref !== undefined && { localPref }),
-      ...(communities.length > 0 && { communities: [...communities].sort() }),
-    };
-    const key = JSON.stringify(route);
-    const known = routes.get(key) ?? { ...route, services: [] };
-    routes.set(key, known);
-    const name = keyOf(service);
-    if (!known.services.includes(name)) known.services.push(name);
-  }
-  const sorted = [...routes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, route]) => route);
-  for (const { services } of sorted) services.sort();
-  const peers = sessions.map(({ session }) => session).sort((a, b) => (a.name < b.name ? -1 : 1));
+/** All that this node tells by BGP: one route for each range, set of peers and set of attributes. */
+export function planBgp(
+  plans: Iterable<ServicePlan>,
+  { nodes, nodeName, configuration }: PlanInput,
+): NodeBGPAnnouncement['spec'] {
+  const routes = new Map<string, NodeBgpRoute & { readonly named: Set<string> }>();
+  for (const plan of plans)
+    for (const route of plan.routes) {
+      const key = JSON.stringify(route);
+      const known = routes.get(key) ?? { ...route, services: [], named: new Set<string>() };
+      routes.set(key, known);
+      known.named.add(keyOf(plan.service));
+    }
+  const sorted = [...routes]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { named, ...route }]) => ({ ...route, services: [...named].sort() }));
+  const own = nodes.find(({ metadata }) => metadata.name === nodeName);
+  const peers = configuration.peers
+    .filter(({ coversNode }) => own !== undefined && coversNode(own.metadata.labels))
+    .map(({ session }) => session)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
   return { ...(peers.length > 0 && { peers }), ...(sorted.length > 0 && { routes: sorted }) };
 }

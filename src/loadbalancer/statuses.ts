@@ -99,7 +99,7 @@ export class L2Statuses {
 function statusesOf(answered: readonly AnsweredAddress[], node: string): Map<string, Wanted> {
   const statuses = new Map<string, Wanted>();
   for (const { service, namespace, links, owners } of answered) {
-    const { name: serviceName = '', namespace: serviceNamespace = '' } = service.metadata;
+    const { name: serviceName, namespace: serviceNamespace } = service;
     const name = `l2-${createHash('sha256').update(`${serviceNamespace}/${serviceName} ${node}`).digest('hex').slice(0, 10)}`;
     const key = keyOf({ namespace, name });
     const before = statuses.get(key)?.object.status?.interfaces ?? [];
