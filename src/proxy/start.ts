@@ -14,6 +14,7 @@ import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
+import { choiceProblems } from './endpoint-choice.ts';
 import { ModeReport } from './mode-report.ts';
 import { ModeSwitch } from './mode-switch.ts';
 import { cleanUpMode, openLocalhost, openWriter } from './modes.ts';
@@ -170,9 +171,13 @@ export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promi
       setFacts();
       if (moved) for (const service of caches.services.list()) update(keyOf(service));
     }),
-    caches.services.subscribe(({ object }) => {
+    caches.services.subscribe((change) => {
+      const { object } = change;
       status.serviceChanged(keyOf(object));
       update(keyOf(object));
+      const known = change.type === 'updated' ? choiceProblems(change.old) : [];
+      for (const problem of change.type === 'deleted' ? [] : choiceProblems(object))
+        if (!known.includes(problem)) recorder.event(object, 'Warning', 'InvalidAnnotation', problem);
     }),
     caches.slices.subscribe((change) => {
       const owners = slices.take(change);

@@ -1,7 +1,7 @@
 // Which of several endpoints a client gets, with real packets: session affinity, weights, the choice by client address.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Service } from '../../src/k8s/types.generated.ts';
+import type { EndpointSlice, Node, Service } from '../../src/k8s/types.generated.ts';
 import { Asker } from './asker.ts';
 import { Network } from './namespaces.ts';
 import { ProxyProcess, service, slice, type TestEndpoint } from './objects.ts';
@@ -107,5 +107,41 @@ describe('the choice of an endpoint', { timeout: 60_000 }, () => {
     assert.equal(count('b'), 0);
     await put(of('10.244.1.2=0'), [a]);
     assert.deepEqual([...new Set(await answers('10.96.0.5'))], ['refused']);
+  });
+
+  test('a wrong annotation is told by an Event, and every endpoint is chosen', async () => {
+    const spec = { clusterIP: '10.96.0.6', ports: servicePorts.map(({ nodePort: _, ...port }) => port) };
+    await put(annotated(service('wrong', spec), { 'weft.dev/endpoint-weights': 'a=many' }), [a, b]);
+    await proxy.event('InvalidAnnotation');
+    assert.match(
+      proxy.events.at(-1) ?? '',
+      /^InvalidAnnotation annotation weft.dev\/endpoint-weights: 'a=many' is not a list/,
+    );
+    assert.deepEqual([...new Set(await answers('10.96.0.6'))].sort(), ['a', 'b']);
+  });
+
+  test('hints are followed by the zone of the node, and so is a change of its label', async () => {
+    const spec = { clusterIP: '10.96.0.7', ports: servicePorts.map(({ nodePort: _, ...port }) => port) };
+    const plain = slice('zoned', [a, c], endpointPorts);
+    const zones = ['z1', 'z2'];
+    const endpoints = (plain.endpoints ?? []).map((endpoint, index) => ({
+      ...endpoint,
+      hints: { forZones: [{ name: zones[index] ?? '' }] },
+    }));
+    const zoned: EndpointSlice = { ...plain, endpoints };
+    const node = (zone?: string): Node => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'node', ...(zone !== undefined && { labels: { 'topology.kubernetes.io/zone': zone } }) },
+      spec: {},
+    });
+    for (const [zone, expected] of [
+      ['z1', ['a']],
+      ['z2', ['c']],
+      [undefined, ['a', 'c']],
+    ] as const) {
+      await proxy.put(node(zone), service('zoned', spec), zoned);
+      assert.deepEqual([...new Set(await answers('10.96.0.7'))].sort(), expected);
+    }
   });
 });
