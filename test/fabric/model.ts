@@ -207,10 +207,13 @@ export function mtuOf(netns: string, link: string): number {
   return Number(/mtu (\d+)/.exec(runIn(netns, 'ip', 'link', 'show', link))?.[1]);
 }
 
-export async function until(what: string, isSo: () => boolean, patienceMs = 5_000): Promise<void> {
+/** An emulated processor is some ten times slower; what looks often takes it from those that are waited for. */
+const [patience, pauseMs] = process.env.WEFT_EMULATED === undefined ? [5_000, 10] : [30_000, 200];
+
+export async function until(what: string, isSo: () => boolean, patienceMs = patience): Promise<void> {
   const end = performance.now() + patienceMs;
   while (!isSo()) {
     if (performance.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`);
-    await sleep(10);
+    await sleep(pauseMs);
   }
 }
