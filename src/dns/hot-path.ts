@@ -1,7 +1,16 @@
 // The hot path: a plain question about a Service is answered from its octets, without a message being read or written.
+import { familyOf } from '../net/address.ts';
 import { classInternet, rcode, type } from './records.ts';
-import { questionOf, type RenderedAnswer, render, writeRendered } from './rendered.ts';
+import {
+  type AnswerPlace,
+  questionOf,
+  type RenderedAnswer,
+  render,
+  renderAddresses,
+  writeRendered,
+} from './rendered.ts';
 import { resolve, type ZoneView } from './resolve.ts';
+import type { ServiceSlot } from './service-table.ts';
 import { encodeName, udpSize } from './wire.ts';
 
 export interface HotPathOptions {
@@ -20,7 +29,7 @@ const smallestUdp = 512;
 const largestTcp = 65_535;
 /** Names right below a Service that are kept for it, at most; there are as many as it has endpoints. */
 const largestKept = 4096;
-const svcLabel = '\x03svc';
+const svcLabel = Buffer.from('\x03svc');
 /** What else there is right below the zone. */
 const otherKinds = ['\x03pod', '\x0bdns-version'];
 
@@ -36,19 +45,33 @@ export interface HotQuestion {
  */
 export class HotPath {
   readonly #options: HotPathOptions;
-  readonly #zone: string;
+  /** The zone's labels as they travel, without the end. */
+  readonly #zone: Buffer;
   readonly #zoneLabels: number;
   readonly #lower = Buffer.alloc(longestName + 1);
   readonly #starts = new Uint8Array(128);
   #labels = 0;
-  readonly #negatives: RenderedAnswer[] = [];
+  readonly #place: AnswerPlace = {
+    memory: this.#lower,
+    query: 0,
+    questionEnd: 0,
+    out: this.#lower,
+    at: 0,
+    limit: 0,
+    edns: false,
+    recursionAvailable: false,
+    serial: 0,
+  };
+  /** By where the zone begins in the name. */
+  readonly #missing: RenderedAnswer[] = [];
+  readonly #empty: RenderedAnswer[] = [];
   /** What was asked last, and how it was answered. */
   readonly last: HotQuestion = { qtype: 0, rcode: 0 };
 
   constructor(options: HotPathOptions) {
     this.#options = options;
     const { zone } = options.view;
-    this.#zone = encodeName(zone).toString('latin1', 0, encodeName(zone).length - 1);
+    this.#zone = encodeName(zone).subarray(0, -1);
     this.#zoneLabels = zone.split('.').length;
   }
 
@@ -70,17 +93,17 @@ export class HotPath {
     if (found === undefined) return 0;
     this.last.qtype = qtype;
     this.last.rcode = found.rcode;
-    return writeRendered(found, {
-      memory,
-      query: start,
-      questionEnd: nameEnd + 4,
-      out,
-      at,
-      limit: transport === 'tcp' ? largestTcp : Math.max(smallestUdp, Math.min(edns, udpSize)),
-      edns: edns > 0,
-      recursionAvailable: this.#options.recursionAvailable(),
-      serial: this.#options.view.serial,
-    });
+    const place = this.#place;
+    place.memory = memory;
+    place.query = start;
+    place.questionEnd = nameEnd + 4;
+    place.out = out;
+    place.at = at;
+    place.limit = transport === 'tcp' ? largestTcp : Math.max(smallestUdp, Math.min(edns, udpSize));
+    place.edns = edns > 0;
+    place.recursionAvailable = this.#options.recursionAvailable();
+    place.serial = this.#options.view.serial;
+    return writeRendered(found, place);
   }
 
   /** Copies a name in lower case, and notes where its labels start; where it ends, or 0 where it is no plain name. */
@@ -109,42 +132,67 @@ export class HotPath {
     const labels = this.#labels - this.#zoneLabels;
     if (labels < 1) return undefined;
     const starts = this.#starts;
+    const lower = this.#lower;
     const zoneAt = starts[labels] ?? 0;
-    const name = this.#lower.toString('latin1', 0, length);
-    if (!name.startsWith(this.#zone, zoneAt)) return undefined;
+    if (!hasAt(lower, zoneAt, this.#zone)) return undefined;
     const kindAt = starts[labels - 1] ?? 0;
-    if (zoneAt - kindAt !== svcLabel.length || !name.startsWith(svcLabel, kindAt))
-      return otherKinds.includes(name.slice(kindAt, zoneAt)) ? undefined : this.#negative(zoneAt);
+    if (zoneAt - kindAt !== svcLabel.length || !hasAt(lower, kindAt, svcLabel))
+      return otherKinds.includes(lower.toString('latin1', kindAt, zoneAt))
+        ? undefined
+        : this.#negative(zoneAt, rcode.noSuchName);
     if (labels < 3) return undefined;
     const serviceAt = starts[labels - 3] ?? 0;
-    const slot = this.#options.view.table.slot(name.slice(serviceAt, kindAt));
-    if (slot === undefined) return this.#isCompleted(name, labels, kindAt) ? undefined : this.#negative(zoneAt);
-    const key = serviceAt === 0 ? qtype : name.slice(0, serviceAt) + qtype;
-    const kept = slot.rendered.get(key);
+    const slot = this.#options.view.table.slot(lower.toString('latin1', serviceAt, kindAt));
+    if (slot === undefined)
+      return this.#isCompleted(labels, kindAt) ? undefined : this.#negative(zoneAt, rcode.noSuchName);
+    if (serviceAt === 0 && slot.entry.kind !== 'alias') {
+      if (qtype === type.A) return this.#addresses(slot, 'ipv4', zoneAt);
+      if (qtype === type.AAAA) return this.#addresses(slot, 'ipv6', zoneAt);
+    }
+    const key = lower.toString('latin1', 0, serviceAt) + qtype;
+    const kept = slot.others?.get(key);
     if (kept !== undefined) return kept;
     const fresh = this.#render(length, qtype);
-    // Names that do not exist are without number.
-    if (fresh !== undefined && fresh.rcode === rcode.noError && slot.rendered.size < largestKept)
-      slot.rendered.set(key, fresh);
+    if (fresh === undefined) return undefined;
+    if (fresh.answers.length === 0) return this.#negative(zoneAt, fresh.rcode);
+    slot.others ??= new Map();
+    if (slot.others.size < largestKept) slot.others.set(key, fresh);
+    return fresh;
+  }
+
+  /** The addresses of a Service, of one family. */
+  #addresses(slot: ServiceSlot, family: 'ipv4' | 'ipv6', zoneAt: number): RenderedAnswer {
+    const kept = slot[family];
+    if (kept !== undefined) return kept;
+    const { entry } = slot;
+    const all = entry.kind === 'headless' ? entry.endpoints.map(({ ip }) => ip) : entry.ips;
+    const own = all.filter((ip) => familyOf(ip) === (family === 'ipv4' ? 'IPv4' : 'IPv6'));
+    if (own.length === 0) return this.#negative(zoneAt, rcode.noError);
+    const fresh = renderAddresses(own.length > 1 ? [...new Set(own)] : own, this.#options.view.ttl);
+    slot[family] = fresh;
     return fresh;
   }
 
   /** Whether the name may be one of a search list: `a.b` in a namespace that asks. */
-  #isCompleted(name: string, labels: number, kindAt: number): boolean {
+  #isCompleted(labels: number, kindAt: number): boolean {
     if (labels < 4 || this.#options.completesIn === undefined) return false;
-    return this.#options.completesIn(name.slice((this.#starts[labels - 2] ?? 0) + 1, kindAt));
+    return this.#options.completesIn(this.#lower.toString('latin1', (this.#starts[labels - 2] ?? 0) + 1, kindAt));
   }
 
-  /** That a name does not exist: the same octets for all names with the zone at the same place. */
-  #negative(zoneAt: number): RenderedAnswer {
-    const kept = this.#negatives[zoneAt];
+  /**
+   * That a name does not exist, or has nothing of that type: the same octets for all names with the zone at the same
+   * place, for only the zone's own name in them points to it.
+   */
+  #negative(zoneAt: number, code: number): RenderedAnswer {
+    const all = code === rcode.noError ? this.#empty : this.#missing;
+    const kept = all[zoneAt];
     if (kept !== undefined) return kept;
     const { view } = this.#options;
-    const nowhere = Buffer.concat([labelsOf(zoneAt), Buffer.from(this.#zone, 'latin1'), Buffer.from([0])]);
+    const nowhere = Buffer.concat([labelsOf(zoneAt), this.#zone, Buffer.from([0])]);
     const found = resolve(view, `${'x'.repeat(64)}.${view.zone}`, type.A);
-    const fresh = found === undefined ? undefined : render(questionOf(nowhere, type.A), found);
-    if (fresh?.rcode !== rcode.noSuchName) throw new Error(`no answer for names that do not exist in ${view.zone}`);
-    this.#negatives[zoneAt] = fresh;
+    const fresh = found === undefined ? undefined : render(questionOf(nowhere, type.A), { ...found, rcode: code });
+    if (fresh === undefined) throw new Error(`no answer for names that do not exist in ${view.zone}`);
+    all[zoneAt] = fresh;
     return fresh;
   }
 
@@ -168,6 +216,12 @@ function isPlain(memory: Buffer, at: number): boolean {
     memory[at + 9] === 0 &&
     memory[at + 10] === 0
   );
+}
+
+/** Whether the octets are in the memory at that place. */
+function hasAt(memory: Buffer, at: number, octets: Buffer): boolean {
+  for (let index = 0; index < octets.length; index++) if (memory[at + index] !== octets[index]) return false;
+  return true;
 }
 
 /** How large an answer the client takes by OPT; 0 where it has none, -1 where what follows is something else. */

@@ -1,4 +1,5 @@
 // Answers that are written already but for what is the client's own: its id, its spelling of the name, its EDNS.
+import { asIp, familyOf, type Ip, ipToBigInt } from '../net/address.ts';
 import { classInternet, type DnsRecord, type as typeCode } from './records.ts';
 import type { Resolution } from './resolve.ts';
 import { questionEnd, readQuery, readRecords, writeReply } from './wire.ts';
@@ -52,22 +53,67 @@ export function render(question: Buffer, found: Resolution): RenderedAnswer | un
   };
 }
 
+const nothing = Buffer.alloc(0);
+const lengthOf = { IPv4: 4, IPv6: 16 } as const;
+/** A record's head when its owner is the name in the question: pointer, type, class, time to live, length. */
+const headLength = 12;
+
+/** As {@link render}, for addresses of one family under the name that is asked. */
+export function renderAddresses(ips: readonly Ip[], ttl: number): RenderedAnswer {
+  const family = familyOf(ips[0] ?? asIp('0.0.0.0'));
+  const size = headLength + lengthOf[family];
+  const answers = Buffer.allocUnsafe(ips.length * size);
+  let at = 0;
+  for (const ip of ips) {
+    at = answers.writeUInt16BE(0xc00c, at);
+    at = answers.writeUInt16BE(family === 'IPv4' ? typeCode.A : typeCode.AAAA, at);
+    at = answers.writeUInt16BE(classInternet, at);
+    at = answers.writeUInt32BE(ttl, at);
+    at = answers.writeUInt16BE(lengthOf[family], at);
+    at = writeAddress(answers, at, ip);
+  }
+  const ends = ips.length === 1 ? oneEnd[family] : ips.map((_, index) => (index + 1) * size);
+  const base = { rest: nothing, authorities: 0, additionals: 0, serialAt: -1, turn: 0 };
+  return { rcode: 0, answers, ends, rotates: ips.length > 1, ...base };
+}
+
+/** Most Services have one address: they share where it ends. */
+const oneEnd = { IPv4: [headLength + 4], IPv6: [headLength + 16] } as const;
+
+function writeAddress(out: Buffer, start: number, ip: Ip): number {
+  if (familyOf(ip) === 'IPv6') {
+    out.write(ipToBigInt(ip).toString(16).padStart(32, '0'), start, 'hex');
+    return start + 16;
+  }
+  let at = start;
+  let octet = 0;
+  for (let index = 0; index < ip.length; index++) {
+    const code = ip.charCodeAt(index);
+    if (code === 0x2e) {
+      out[at++] = octet;
+      octet = 0;
+    } else octet = octet * 10 + code - 0x30;
+  }
+  out[at] = octet;
+  return start + 4;
+}
+
 /** Records whose data has no compressed name: none of them refers to the place of another one. */
 const isMovable = ({ data }: DnsRecord): boolean => data.type === 'A' || data.type === 'AAAA' || data.type === 'SRV';
 
-/** Where and for whom an answer is written. */
+/** Where and for whom an answer is written. One such object serves all answers: none is made for each. */
 export interface AnswerPlace {
   /** The memory that has the query at `query`, its question ending at `questionEnd`. */
-  readonly memory: Buffer;
-  readonly query: number;
-  readonly questionEnd: number;
-  readonly out: Buffer;
-  readonly at: number;
+  memory: Buffer;
+  query: number;
+  questionEnd: number;
+  out: Buffer;
+  at: number;
   /** How long the answer may be. */
-  readonly limit: number;
-  readonly edns: boolean;
-  readonly recursionAvailable: boolean;
-  readonly serial: number;
+  limit: number;
+  edns: boolean;
+  recursionAvailable: boolean;
+  serial: number;
 }
 
 /** OPT of an answer: 1232 octets, version 0, no flags, no options. */
@@ -80,13 +126,13 @@ export function writeRendered(answer: RenderedAnswer, place: AnswerPlace): numbe
   const room = place.limit - questionLength - (place.edns ? opt.length : 0);
   const shift = answer.rotates ? answer.turn++ % answer.ends.length : 0;
   const isWhole = answer.answers.length + answer.rest.length <= room;
-  out.set(memory.subarray(query, place.questionEnd), at);
+  for (let index = 0; index < questionLength; index++) out[at + index] = memory[query + index] ?? 0;
   let end = at + questionLength;
   let count = answer.ends.length;
   let isCut = false;
   if (answer.answers.length <= room) {
     const from = shift === 0 ? 0 : (answer.ends[shift - 1] ?? 0);
-    if (from === 0) out.set(answer.answers, end);
+    if (from === 0) copy(answer.answers, out, end);
     else {
       out.set(answer.answers.subarray(from), end);
       out.set(answer.answers.subarray(0, from), end + answer.answers.length - from);
@@ -98,23 +144,42 @@ export function writeRendered(answer: RenderedAnswer, place: AnswerPlace): numbe
   }
   const rest = isWhole && !isCut;
   if (rest) {
-    out.set(answer.rest, end);
-    if (answer.serialAt >= 0) out.writeUInt32BE(place.serial >>> 0, end + answer.serialAt);
+    copy(answer.rest, out, end);
+    if (answer.serialAt >= 0) writeSerial(out, end + answer.serialAt, place.serial);
     end += answer.rest.length;
   }
   if (place.edns) {
-    out.set(opt, end);
+    copy(opt, out, end);
     end += opt.length;
   }
   // Negative answers without their SOA would be cut too; as it always fits 512 octets, that cannot be.
-  writeHeader(out, at, [
-    ((memory[query + 2] ?? 0) & 0x79) | 0x84 | (isCut ? 0x02 : 0),
-    ((memory[query + 3] ?? 0) & 0x10) | (place.recursionAvailable ? 0x80 : 0) | answer.rcode,
-    count,
-    rest ? answer.authorities : 0,
-    (rest ? answer.additionals : 0) + (place.edns ? 1 : 0),
-  ]);
+  out[at + 2] = ((memory[query + 2] ?? 0) & 0x79) | 0x84 | (isCut ? 0x02 : 0);
+  out[at + 3] = ((memory[query + 3] ?? 0) & 0x10) | (place.recursionAvailable ? 0x80 : 0) | answer.rcode;
+  writeCount(out, at + 4, 1);
+  writeCount(out, at + 6, count);
+  writeCount(out, at + 8, rest ? answer.authorities : 0);
+  writeCount(out, at + 10, (rest ? answer.additionals : 0) + (place.edns ? 1 : 0));
   return end - at;
+}
+
+/** For a few octets a loop is faster than what copies many. */
+const fewOctets = 96;
+
+function copy(from: Buffer, out: Buffer, at: number): void {
+  if (from.length > fewOctets) out.set(from, at);
+  else for (let index = 0; index < from.length; index++) out[at + index] = from[index] ?? 0;
+}
+
+function writeCount(out: Buffer, at: number, count: number): void {
+  out[at] = count >> 8;
+  out[at + 1] = count & 0xff;
+}
+
+function writeSerial(out: Buffer, at: number, serial: number): void {
+  out[at] = serial >>> 24;
+  out[at + 1] = (serial >>> 16) & 0xff;
+  out[at + 2] = (serial >>> 8) & 0xff;
+  out[at + 3] = serial & 0xff;
 }
 
 /** As many records as fit, from one on. */
@@ -129,23 +194,6 @@ function writeSome(answer: RenderedAnswer, shift: number, out: Buffer, start: nu
     end += to - from;
   }
   return { end, count };
-}
-
-function writeHeader(
-  out: Buffer,
-  at: number,
-  [high, low, answers, authorities, additionals]: readonly [number, number, number, number, number],
-): void {
-  out[at + 2] = high;
-  out[at + 3] = low;
-  out[at + 4] = 0;
-  out[at + 5] = 1;
-  out[at + 6] = answers >> 8;
-  out[at + 7] = answers & 0xff;
-  out[at + 8] = 0;
-  out[at + 9] = authorities;
-  out[at + 10] = additionals >> 8;
-  out[at + 11] = additionals & 0xff;
 }
 
 /** The question of that name and type, as an answer is written for in advance. */

@@ -6,8 +6,11 @@ import type { ServiceEntry } from './service-entry.ts';
 /** A Service's place in the table. It is replaced when the Service changes, and with it the answers written from it. */
 export interface ServiceSlot {
   readonly entry: ServiceEntry;
-  /** Whole answers that were written already, by what was asked (see hot-path.ts). */
-  readonly rendered: Map<string | number, RenderedAnswer>;
+  /** Whole answers that were written already (see hot-path.ts): the Service's addresses of each family … */
+  ipv4: RenderedAnswer | undefined;
+  ipv6: RenderedAnswer | undefined;
+  /** … and others, by what was asked. Most Services are never asked for others. */
+  others: Map<string, RenderedAnswer> | undefined;
 }
 
 export class ServiceTable {
@@ -23,7 +26,7 @@ export class ServiceTable {
     for (const ip of before) if (!now.has(ip)) this.#disown(ip, key);
     for (const ip of now) if (!before.has(ip)) this.#own(ip, key);
     if (entry === undefined) this.#slots.delete(key);
-    else this.#slots.set(key, { entry, rendered: new Map() });
+    else this.#slots.set(key, { entry, ipv4: undefined, ipv6: undefined, others: undefined });
   }
 
   get(namespace: string, name: string): ServiceEntry | undefined {
