@@ -1,5 +1,5 @@
 // A client whose caches are shared: parts of one process that ask for the same selection get the same copy of it.
-import type { Cache, Change, Client, Selection } from './client.ts';
+import type { Cache, Change, Client, Selection, Trim } from './client.ts';
 import type { KubeObject, Resource } from './object.ts';
 import { collectionPath } from './paths.ts';
 
@@ -8,12 +8,14 @@ interface Shared {
   holders: number;
 }
 
-/** The same client; each call of its cache() gives a holder of a shared cache, which ends with its last holder. */
+/** The same client; a call of its cache() gives a holder of a shared cache, which ends with its last holder. */
 export function shareCaches(client: Client): Client {
   const known = new Map<string, Shared>();
   return {
     ...client,
-    cache<T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): Cache<T> {
+    cache<T extends KubeObject>(resource: Resource<T>, selection: Selection = {}, trim?: Trim<T>): Cache<T> {
+      // What is kept of an object is the own choice of whoever asks.
+      if (trim !== undefined) return client.cache(resource, selection, trim);
       const { namespace, labelSelector, fieldSelector } = selection;
       const key = JSON.stringify([collectionPath(resource, namespace), labelSelector, fieldSelector]);
       const shared = known.get(key) ?? { cache: client.cache(resource, selection) as Cache<KubeObject>, holders: 0 };

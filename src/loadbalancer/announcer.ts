@@ -1,11 +1,10 @@
 // A node's part in load balancers: follows Services and nodes, answers for the addresses that are its own to announce.
 import { isDeepStrictEqual } from 'node:util';
-import { createIndex } from '../k8s/cache-index.ts';
 import { type Cache, type Client, isNotFound } from '../k8s/client.ts';
 import { createRecorder, type Recorder } from '../k8s/events.ts';
 import { type NodeBGPAnnouncement, nodeBgpAnnouncements, onLinkAnnotation } from '../k8s/load-balancer.ts';
 import { type KubeObject, keyOf, type Stored } from '../k8s/object.ts';
-import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import { nodes, services } from '../k8s/resources.ts';
 import type { Node, Service } from '../k8s/types.generated.ts';
 import { createWorkQueue, type WorkQueue } from '../k8s/work-queue.ts';
 import { listAddresses } from '../linux/addresses.ts';
@@ -13,10 +12,12 @@ import { Netlink } from '../linux/netlink.ts';
 import type { Log } from '../log/log.ts';
 import { type Ip, parseCidr, parseIp } from '../net/address.ts';
 import { type ConfigurationCache, followConfiguration } from './configuration-cache.ts';
+import { isLocal } from './endpoints.ts';
 import { Liveness } from './liveness.ts';
 import { type PlanInput, planBgp, planService, type ServicePlan } from './plan.ts';
 import { addressesOf, wantsAddress } from './request.ts';
 import { Responder } from './responder.ts';
+import { FollowedSlices } from './slices.ts';
 import { L2Statuses } from './statuses.ts';
 
 export interface AnnouncerOptions {
@@ -29,8 +30,6 @@ export interface AnnouncerOptions {
 /** Changes that come together are decided on once, after so many ms. */
 const settleMs = 10;
 
-const serviceName = 'kubernetes.io/service-name';
-
 /** Starts the announcer in this process's network namespace. When it ends, nobody answers for its addresses here. */
 export function startAnnouncer(options: AnnouncerOptions): { stop(): Promise<void> } {
   const announcer = new Announcer(options);
@@ -41,9 +40,8 @@ export function startAnnouncer(options: AnnouncerOptions): { stop(): Promise<voi
 class Announcer {
   readonly #options: AnnouncerOptions;
   readonly #services;
-  readonly #slices;
+  readonly #slices: FollowedSlices;
   readonly #nodes;
-  readonly #slicesByService;
   readonly #configuration: ConfigurationCache;
   /** The Services that have an address to announce. */
   readonly #balanced = new Map<string, Stored<Service>>();
@@ -65,11 +63,10 @@ class Announcer {
     this.#options = options;
     const { client, nodeName, nodeAddresses, log } = options;
     this.#services = client.cache(services);
-    this.#slices = client.cache(endpointSlices);
+    this.#slices = new FollowedSlices(client, (service) => {
+      if (this.#balanced.has(service)) this.#soon(service);
+    });
     this.#nodes = client.cache(nodes);
-    this.#slicesByService = createIndex(this.#slices, ({ metadata }) => [
-      `${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`,
-    ]);
     this.#configuration = followConfiguration(client);
     this.#recorder = createRecorder(client, 'load-balancer-announcer', nodeName);
     this.#responder = new Responder({ nodeAddresses, log });
@@ -84,7 +81,7 @@ class Announcer {
   }
 
   get #caches(): readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] {
-    return [this.#services, this.#slices, this.#nodes];
+    return [this.#services, this.#nodes];
   }
 
   async start(): Promise<void> {
@@ -96,10 +93,6 @@ class Announcer {
       if (isBalanced) this.#balanced.set(key, object);
       else if (!this.#balanced.delete(key)) return;
       this.#soon(key);
-    });
-    this.#slices.subscribe(({ object: { metadata } }) => {
-      const key = `${metadata.namespace}/${metadata.labels?.[serviceName] ?? ''}`;
-      if (this.#balanced.has(key)) this.#soon(key);
     });
     this.#nodes.subscribe((change) => {
       if (change.type === 'updated' && isSame(change.old, change.object)) return;
@@ -117,7 +110,7 @@ class Announcer {
     clearTimeout(this.#timer);
     this.#liveness.stop();
     this.#responder.stop();
-    this.#slicesByService.stop();
+    this.#slices.stop();
     this.#configuration.stop();
     for (const cache of this.#caches) cache.stop();
     await Promise.all([this.#writes.stop(), this.#statuses.stop(), this.#recorder.flush()]);
@@ -141,6 +134,11 @@ class Announcer {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#stopped) return;
+    const configuration = this.#configuration.current;
+    const matters = [...this.#balanced.values()].some(isLocal) || configuration.bgp.length > 0;
+    this.#slices.follow(matters && this.#balanced.size > 0, () => this.#soon());
+    // Nobody is to lose an address for the moment in which it is not known where Services answer.
+    if (matters && this.#balanced.size > 0 && !this.#slices.isKnown) return;
     const isAll = this.#isAllDirty;
     const keys = isAll ? new Set([...this.#balanced.keys(), ...this.#plans.keys()]) : new Set(this.#dirty);
     this.#isAllDirty = false;
@@ -148,8 +146,8 @@ class Announcer {
     const input: PlanInput = {
       nodeName: this.#options.nodeName,
       nodes: this.#nodes.list(),
-      slicesOf: ({ metadata }) => this.#slicesByService.get(`${metadata.namespace}/${metadata.name}`),
-      configuration: this.#configuration.current,
+      slicesOf: (service) => this.#slices.of(service),
+      configuration,
       isAlive: (node) => this.#liveness.isAlive(node),
     };
     let isChanged = isAll;

@@ -33,7 +33,7 @@ await runProcess('agent', async (log) => {
     userAgent: 'weft-agent',
     onProblem: (problem) => log.warn({ problem }, 'API'),
   });
-  // The proxy and the load balancers follow the same objects.
+  // Several of its parts follow the same objects.
   const client = shareCaches(own);
   keepSegmentRoutes(segmentRoutes(settings, node.segment), log);
   const common = { client, nodeName: node.name, clusterCidrs: settings.podCidrs };
