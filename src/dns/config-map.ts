@@ -1,4 +1,5 @@
 // Follows the Corefile in the ConfigMap kube-system/coredns: a good one is put in force, a bad one is reported.
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import type { Client } from '../k8s/client.ts';
 import type { Recorder } from '../k8s/events.ts';
 import { configMaps } from '../k8s/resources.ts';
@@ -27,6 +28,8 @@ export interface FollowOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The Corefile where there is no ConfigMap. */
   readonly otherwise: string;
+  /** Where the last good Corefile is kept: what a server begins with while the API server is away. */
+  readonly stateFile?: string;
   /** Puts a configuration in force. */
   apply(config: ReadConfig): Promise<void>;
   /** Told of each Corefile that is refused. */
@@ -44,12 +47,12 @@ const firstPatienceMs = 2000;
 
 /** Starts to follow. Changes are put in force one after the other; a Corefile that cannot be followed changes nothing. */
 export function followConfigMap(options: FollowOptions): ConfigFollower {
-  const { client, otherwise } = options;
+  const { client } = options;
   const { namespace, name } = corefileKey;
   const cache = client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` });
   let current: string | undefined;
   // The objects of the cluster are listed while the ConfigMap is: mostly they are the same ones.
-  let last: Promise<void> = applyText(options, otherwise, undefined).then(() => {});
+  let last: Promise<void> = begin(options);
   const take = (object: ConfigMap | undefined): void => {
     last = last.then(async () => {
       const before = current;
@@ -59,7 +62,7 @@ export function followConfigMap(options: FollowOptions): ConfigFollower {
   let end = (): void => {};
   const first = new Promise<void>((resolve, reject) => {
     let begun = false;
-    const begin = (): void => {
+    const start = (): void => {
       if (begun) return;
       begun = true;
       clearTimeout(timer);
@@ -67,8 +70,8 @@ export function followConfigMap(options: FollowOptions): ConfigFollower {
       // Without a ConfigMap, or with one that is refused, the default one goes on to be in force.
       void last.then(resolve, reject);
     };
-    const timer = setTimeout(begin, firstPatienceMs);
-    void cache.synced.then(begin);
+    const timer = setTimeout(start, firstPatienceMs);
+    void cache.synced.then(start);
   });
   return {
     first,
@@ -96,8 +99,45 @@ async function takeConfig(
     return before;
   }
   await options.apply({ config: reading.config, files: filesOf(object), text });
+  await keep(options.stateFile, signature);
   if (before !== undefined) options.recorder.event(object, 'Normal', 'CorefileLoaded', 'The Corefile is in force.');
   return signature;
+}
+
+/** The last good Corefile from disk, or the default one. */
+async function begin(options: FollowOptions): Promise<void> {
+  const kept = await recall(options.stateFile);
+  if (kept?.data?.[dataKey] !== undefined)
+    try {
+      await applyText(options, kept.data[dataKey], kept);
+      return;
+    } catch (error) {
+      options.log.warn({ error: String(error) }, 'the Corefile from before is not followed');
+    }
+  await applyText(options, options.otherwise, undefined);
+}
+
+/** Whole or not at all; a disk that is full is no reason not to answer. */
+async function keep(file: string | undefined, data: string): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await writeFile(`${file}.part`, data, { mode: 0o600 });
+    await rename(`${file}.part`, file);
+  } catch {
+    // The next change is kept again.
+  }
+}
+
+async function recall(file: string | undefined): Promise<ConfigMap | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    const data: unknown = JSON.parse(await readFile(file, 'utf8'));
+    if (typeof data !== 'object' || data === null) return undefined;
+    const entries = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+    return { apiVersion: 'v1', kind: 'ConfigMap', metadata: corefileKey, data: Object.fromEntries(entries) };
+  } catch {
+    return undefined;
+  }
 }
 
 async function applyText(options: FollowOptions, text: string, object: ConfigMap | undefined): Promise<string> {

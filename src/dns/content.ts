@@ -9,7 +9,7 @@ import type { ZoneView } from './resolve.ts';
 import { type EntryOptions, serviceEntry } from './service-entry.ts';
 import { ServiceTable } from './service-table.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
-import { trimNamespace, trimService, trimSlice } from './trimmed.ts';
+import { triggerAnnotation, trimNamespace, trimService, trimSlice } from './trimmed.ts';
 
 export interface ContentOptions extends EntryOptions {
   /** The cluster domain, `cluster.local`. */
@@ -24,6 +24,8 @@ export interface ContentOptions extends EntryOptions {
   readonly namespaceLabels?: string;
   /** Only Services with these labels have names; a label selector. */
   readonly labels?: string;
+  /** Told when a change of endpoints is in the answers: of which kind of Service, and how many seconds it took. */
+  onProgrammed?(kind: 'headless_with_selector' | 'cluster_ip', seconds: number): void;
   /** Where what it knows is kept for its next start; nowhere where absent. */
   readonly snapshot?: string;
 }
@@ -86,6 +88,14 @@ export function followObjects(client: Client, options: ContentOptions): Content 
     serial++;
     memory.changed();
   };
+  const tell = (slice: Stored<EndpointSlice>, old: Stored<EndpointSlice> | undefined): void => {
+    const trigger = slice.metadata.annotations?.[triggerAnnotation];
+    if (trigger === undefined || trigger === old?.metadata.annotations?.[triggerAnnotation]) return;
+    const seconds = (Date.now() - Date.parse(trigger)) / 1000;
+    const [namespace = '', name = ''] = ownerOf(slice).split('/');
+    const kind = table.get(namespace, name)?.kind === 'headless' ? 'headless_with_selector' : 'cluster_ip';
+    if (seconds >= 0) options.onProgrammed?.(kind, seconds);
+  };
   void synced.then(() => {
     if (!memory.isLoaded()) return;
     for (const key of new Set([...memory.forget(), ...serviceCache.list().map(keyOf)])) update(key);
@@ -111,6 +121,7 @@ export function followObjects(client: Client, options: ContentOptions): Content 
         concerned.add(key);
       }
       for (const key of concerned) update(key);
+      if (change.type !== 'deleted' && isComplete()) tell(change.object, before === change.object ? undefined : before);
     }),
   ];
   const view: ZoneView = {

@@ -10,6 +10,7 @@ import { type Clients, followClients } from './clients.ts';
 import { type ConfigFollower, followConfigMap, type ReadConfig } from './config-map.ts';
 import { type Content, type ContentOptions, followObjects } from './content.ts';
 import { defaultPort, type KubernetesOptions, type ServerBlock } from './corefile/config.ts';
+import { FailureLog } from './failure-log.ts';
 import { readResolvConf } from './forward/resolv-conf.ts';
 import { HotPath } from './hot-path.ts';
 import type { Answerer } from './listeners.ts';
@@ -58,6 +59,7 @@ export class Engine {
       namespaceOf: (address) => this.#clients?.namespaceOf(address),
       log,
     });
+    this.#failures = new FailureLog(log);
     void this.#findMark();
     this.#follower = followConfigMap({
       client,
@@ -65,6 +67,7 @@ export class Engine {
       log,
       environment: process.env,
       otherwise: options.corefile,
+      ...(options.stateFolder !== undefined && { stateFile: join(options.stateFolder, 'corefile.json') }),
       apply: (read) => this.#apply(read),
       onRefused: () => {
         this.metrics.reloadFailures.value++;
@@ -88,6 +91,7 @@ export class Engine {
       metrics,
       queryLog,
       print: (line) => log.info({ part: 'log' }, line),
+      onServerFailure: (name, type, reason) => this.#failures.add(name, type, reason),
       onFailure: (error, name) =>
         log.error(
           { name, error: error instanceof Error ? error.stack : String(error) },
@@ -116,6 +120,11 @@ export class Engine {
     };
   }
 
+  /** For how long a server that ends goes on to answer, by the Corefile, in ms. */
+  get lameduckMs(): number {
+    return Math.max(0, ...this.plan.blocks.map(({ health }) => health?.lameduckMs ?? 0));
+  }
+
   /** The page for Prometheus. */
   metricsPage(): string {
     this.metrics.hostsEntries.value = this.plan.hostsEntries;
@@ -127,10 +136,12 @@ export class Engine {
 
   close(): void {
     this.#follower.stop();
+    this.#failures.stop();
     this.#clients?.stop();
     this.plan.close();
   }
 
+  readonly #failures: FailureLog;
   #hotZone = '.';
   #corefileHash = '';
   #content: Content | undefined;
@@ -173,6 +184,7 @@ export class Engine {
     const hash = createHash('sha256').update(JSON.stringify(plain)).digest('hex').slice(0, 16);
     const content = followObjects(this.#options.client, {
       ...plain,
+      onProgrammed: (kind, seconds) => this.metrics.programmed(kind, seconds),
       ...(stateFolder !== undefined && { snapshot: join(stateFolder, `services-${hash}.jsonl`) }),
     });
     this.#content = content;

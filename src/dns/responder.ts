@@ -27,6 +27,8 @@ export interface ResponderOptions {
   readonly queryLog: QueryLog;
   /** Writes a line of the plugin log. */
   print(line: string): void;
+  /** Told of each SERVFAIL of a block that has the plugin errors. */
+  onServerFailure(name: Name, type: number, reason: string): void;
   /** Told of an answer that failed by an error of the server itself. */
   onFailure(error: unknown, name: Name): void;
 }
@@ -185,6 +187,11 @@ class AskedQuery {
     const family = this.#client.address.includes(':') && !this.#client.address.startsWith('::ffff:') ? 2 : 1;
     const zone = this.#block === undefined ? 'dropped' : zoneLabel(this.#block.zone);
     metrics.answered({ ...common, server: serverLabel(port), zone, family });
+    if (reply.by === 'autopath' && code === rcode.noError) metrics.autopath.value++;
+    if (code === rcode.serverFailure && this.#block?.server.parts.block.errors === true) {
+      const reason = reply.kind === 'records' ? reply.reply.explanation?.text : 'the DNS upstream says SERVFAIL';
+      this.#options.onServerFailure(question.name, question.type, reason ?? 'the server failed');
+    }
     const logs = this.#block?.server.parts.block.logs ?? [];
     if (logs.length === 0 && !queryLog.active) return;
     const event: QueryEvent = {

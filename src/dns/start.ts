@@ -50,6 +50,8 @@ export interface Dns {
   readonly readyPort: number;
   /** Whether it knows all Services: from then on clients may be led to it. */
   isReady(): boolean;
+  /** For how long a server that ends goes on to answer, by its Corefile, in ms. */
+  lameduckMs(): number;
   stop(): Promise<void>;
 }
 
@@ -94,6 +96,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
       healthPort: health?.port ?? 0,
       readyPort: ready?.port ?? 0,
       isReady: () => engine.plan.synced,
+      lameduckMs: () => engine.lameduckMs,
       stop: close,
     };
   } catch (error) {

@@ -31,7 +31,7 @@ export function trimSlice(slice: Stored<EndpointSlice>): Stored<EndpointSlice> {
   return {
     apiVersion,
     kind,
-    metadata: identity(metadata),
+    metadata: { ...identity(metadata), ...triggerOf(metadata) },
     addressType,
     ...(ports !== undefined && { ports }),
     endpoints: ready.map(({ addresses, hostname, targetRef }) => ({
@@ -41,6 +41,14 @@ export function trimSlice(slice: Stored<EndpointSlice>): Stored<EndpointSlice> {
       ...(hostname === undefined && targetRef?.name !== undefined && { targetRef: { name: targetRef.name } }),
     })),
   };
+}
+
+/** When the change happened that the slice tells of: by it the way to an answer is measured. */
+export const triggerAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+
+function triggerOf({ annotations }: Stored<EndpointSlice>['metadata']): { annotations?: Record<string, string> } {
+  const trigger = annotations?.[triggerAnnotation];
+  return trigger === undefined ? {} : { annotations: { [triggerAnnotation]: trigger } };
 }
 
 export const trimNamespace = ({ apiVersion, kind, metadata, spec }: Stored<Namespace>): Stored<Namespace> => ({

@@ -10,8 +10,9 @@ import { inCluster } from '../k8s/connect.ts';
 import { createLog } from '../log/log.ts';
 import { asIp, type Ip } from '../net/address.ts';
 
-/** So long a server goes on to answer what was asked before clients were led elsewhere. */
-const lameduckMs = Number(process.env.WEFT_DNS_LAMEDUCK_SECONDS ?? 3) * 1000;
+/** So long a server goes on to answer what was asked before clients were led elsewhere; the Corefile says it otherwise. */
+const lameduckSeconds = process.env.WEFT_DNS_LAMEDUCK_SECONDS;
+const lameduckMs = lameduckSeconds === undefined ? undefined : Number(lameduckSeconds) * 1000;
 
 const log = createLog('dns');
 const fail = (error: unknown): void => {
@@ -42,7 +43,7 @@ async function startOnNode(common: Common, serviceAddresses: readonly Ip[]): Pro
 async function startInPod(common: Common): Promise<() => Promise<void>> {
   const dns = await startDns({ ...common, addresses: [everywhere()] });
   return async () => {
-    await delay(lameduckMs);
+    await delay(lameduckMs ?? dns.lameduckMs());
     await dns.stop();
   };
 }

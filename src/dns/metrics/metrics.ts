@@ -35,6 +35,8 @@ export interface Answered {
   readonly seconds: number;
 }
 
+/** 1 ms to 17 min, each bound twice the one before (CoreDNS). */
+const programmingBuckets = Array.from({ length: 20 }, (_, index) => 0.001 * 2 ** index);
 /** CoreDNS's limits of the sizes of messages. */
 const sizeBuckets = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
 /** Types that CoreDNS counts by name; all others are `other`. */
@@ -72,6 +74,20 @@ interface Group {
   readonly responses: Map<string, Cell>;
 }
 
+interface HotPlace {
+  readonly server: string;
+  readonly zone: string;
+  readonly kept: Map<number, { readonly group: Group; readonly responses: Cell }>;
+}
+
+function count(group: Group, responses: Cell, size: number, answerSize: number, seconds: number): void {
+  group.requests.value++;
+  group.duration(seconds);
+  group.requestSize(size);
+  group.responseSize(answerSize);
+  responses.value++;
+}
+
 export class DnsMetrics {
   readonly registry = new Registry();
   readonly cache = cacheFamilies(this.registry);
@@ -86,22 +102,23 @@ export class DnsMetrics {
   readonly #version;
   /** What belongs together is found by one key: an answer costs five additions and one look-up. */
   readonly #groups = new Map<string, Group>();
-  /** The same for answers of the hot path, all of one server and zone, by type, code and family. */
-  readonly #hot = new Map<number, { readonly group: Group; readonly responses: Cell }>();
-  #hotServer = '';
-  #hotZone = '';
+  /** The same for answers of the hot path, by a number: there are as many of them as the server can give. */
+  #hotPlace: HotPlace = { server: '', zone: '', kept: new Map() };
   readonly panics: Cell;
   readonly reloadFailures: Cell;
   readonly hostsEntries: Cell;
   readonly names: Cell;
+  readonly autopath: Cell;
   readonly stale: Cell;
+  readonly #programming;
   readonly excludedUpstreams: Cell;
 
   constructor() {
     const { registry } = this;
     const place = ['server', 'zone', 'view'];
-    const count = (name: string, help: string, labels: readonly string[] = []) => registry.counter(name, help, labels);
-    this.#requests = count(
+    const counter = (name: string, help: string, labels: readonly string[] = []) =>
+      registry.counter(name, help, labels);
+    this.#requests = counter(
       'coredns_dns_requests_total',
       'Counter of DNS requests made per zone, protocol and family.',
       [...place, 'proto', 'family', 'type'],
@@ -124,12 +141,12 @@ export class DnsMetrics {
       [...place, 'proto'],
       sizeBuckets,
     );
-    this.#responses = count('coredns_dns_responses_total', 'Counter of response status codes.', [
+    this.#responses = counter('coredns_dns_responses_total', 'Counter of response status codes.', [
       ...place,
       'rcode',
       'plugin',
     ]);
-    this.#dnssec = count(
+    this.#dnssec = counter(
       'coredns_dns_do_requests_total',
       'Counter of DNS requests with the DO bit set per zone.',
       place,
@@ -145,8 +162,8 @@ export class DnsMetrics {
     registry
       .gauge('coredns_build_info', 'The server.', ['version', 'revision', 'goversion'])
       .cell('weft', '', '').value = 1;
-    this.panics = count('coredns_panics_total', 'Counter of answers that failed by an error of the server.').cell();
-    this.reloadFailures = count('coredns_reload_failed_total', 'Counter of Corefiles that were refused.').cell();
+    this.panics = counter('coredns_panics_total', 'Counter of answers that failed by an error of the server.').cell();
+    this.reloadFailures = counter('coredns_reload_failed_total', 'Counter of Corefiles that were refused.').cell();
     this.hostsEntries = registry
       .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
       .cell();
@@ -154,6 +171,15 @@ export class DnsMetrics {
     this.excludedUpstreams = registry
       .gauge('weft_dns_upstreams_excluded', 'How many DNS upstreams lead back to this cluster and are left out.')
       .cell();
+    this.autopath = counter('coredns_autopath_success_total', 'Counter of requests that did autopath.', [
+      'server',
+    ]).cell('dns://:53');
+    this.#programming = registry.histogram(
+      'coredns_kubernetes_dns_programming_duration_seconds',
+      'Histogram of the time (in seconds) it took to program a dns instance.',
+      ['service_kind'],
+      programmingBuckets,
+    );
     this.stale = registry
       .gauge('weft_dns_stale', 'Whether answers are from a saved state, before the first list.')
       .cell();
@@ -161,42 +187,33 @@ export class DnsMetrics {
 
   answered(one: Answered): void {
     const group = this.#group(one);
-    group.requests.value++;
-    group.duration(one.seconds);
-    group.requestSize(one.size);
-    group.responseSize(one.answerSize);
-    const key = `${one.rcode} ${one.by}`;
-    let responses = group.responses.get(key);
-    if (responses === undefined) {
-      responses = this.#responses.cell(one.server, one.zone, '', rcodeName(one.rcode), one.by);
-      group.responses.set(key, responses);
-    }
-    responses.value++;
+    count(
+      group,
+      this.#responsesOf(group, one.server, one.zone, one.rcode, one.by),
+      one.size,
+      one.answerSize,
+      one.seconds,
+    );
     if (one.dnssecOk) this.#dnssec.increment(one.server, one.zone, '');
   }
 
   /** An answer of the hot path, which may not cost more to count than to give. */
   answeredHot(server: string, zone: string, { type, rcode, family, size, answerSize }: HotAnswered): void {
-    if (server !== this.#hotServer || zone !== this.#hotZone) {
-      this.#hot.clear();
-      this.#hotServer = server;
-      this.#hotZone = zone;
+    if (this.#hotPlace.server !== server || this.#hotPlace.zone !== zone)
+      this.#hotPlace = { server, zone, kept: new Map() };
+    const key = (type << 5) | (rcode << 1) | (family - 1);
+    let kept = this.#hotPlace.kept.get(key);
+    if (kept === undefined) {
+      const group = this.#group({ server, zone, transport: 'udp', family, type });
+      kept = { group, responses: this.#responsesOf(group, server, zone, rcode, 'kubernetes') };
+      this.#hotPlace.kept.set(key, kept);
     }
-    const key = (type << 8) | (rcode << 4) | family;
-    let known = this.#hot.get(key);
-    if (known === undefined) {
-      known = {
-        group: this.#group({ server, zone, transport: 'udp', family, type }),
-        responses: this.#responses.cell(server, zone, '', rcodeName(rcode), 'kubernetes'),
-      };
-      this.#hot.set(key, known);
-    }
-    const { group, responses } = known;
-    group.requests.value++;
-    group.duration(hotSeconds);
-    group.requestSize(size);
-    group.responseSize(answerSize);
-    responses.value++;
+    count(kept.group, kept.responses, size, answerSize, hotSeconds);
+  }
+
+  /** How long a change of endpoints took from its cause to the answers, in seconds. */
+  programmed(kind: string, seconds: number): void {
+    this.#programming.observe(seconds, kind);
   }
 
   /** Which plugins are in force, and the hash of the Corefile that says so. */
@@ -205,6 +222,16 @@ export class DnsMetrics {
     for (const { server, zone, name } of plugins) this.#plugins.cell(server, zone, '', name).value = 1;
     this.#version.clear();
     this.#version.cell('sha512', hash).value = 1;
+  }
+
+  #responsesOf(group: Group, server: string, zone: string, rcode: number, by: PluginName): Cell {
+    const key = `${rcode} ${by}`;
+    let responses = group.responses.get(key);
+    if (responses === undefined) {
+      responses = this.#responses.cell(server, zone, '', rcodeName(rcode), by);
+      group.responses.set(key, responses);
+    }
+    return responses;
   }
 
   #group({ server, zone, transport, family, type }: GroupKey): Group {

@@ -16,9 +16,9 @@ export interface NodeDns {
   readonly dns: Dns;
   /**
    * Ends without a lost question: clients are led to other servers first; what was asked before is answered for as long
-   * as `lameduckMs`.
+   * as `lameduckMs`, by default for as long as the Corefile says.
    */
-  end(lameduckMs: number): Promise<void>;
+  end(lameduckMs?: number): Promise<void>;
 }
 
 const busyMs = 100;
@@ -40,7 +40,7 @@ export async function serveOnNode(options: NodeDnsOptions): Promise<NodeDns> {
   attachment.announce(() => dns.isReady());
   return {
     dns,
-    async end(lameduckMs) {
+    async end(lameduckMs = dns.lameduckMs()) {
       options.log.info({ lameduckMs }, 'clients are led to other servers');
       await attachment.withdraw();
       await delay(lameduckMs);
