@@ -24,21 +24,31 @@ export function contribution(
   const result = {
     family,
     chains: new Map<string, Chain>(),
-    elements: new Map<string, Element>(),
+    elements: [] as Element[],
     runs: [] as ElementRun[],
   };
-  const marks = new AffinityMarks(models.flatMap(({ servingEndpoints }) => servingEndpoints));
+  const isSticky = models.some(({ affinitySeconds }) => affinitySeconds !== undefined);
+  const marks = new AffinityMarks(isSticky ? models.flatMap(({ servingEndpoints }) => servingEndpoints) : []);
+  const clusterIps = new Set(models.map(({ clusterIp }) => clusterIp));
+  for (const clusterIp of clusterIps) result.elements.push({ set: 'cluster-ips', key: elementKey(clusterIp) });
+  for (const ip of hairpins(models)) result.elements.push({ set: 'hairpin', key: elementKey(ip, ip) });
   const seen = new Set<string>();
   for (const model of models) {
-    const writing: Writing = { ...result, marks: marks.of(model.servingEndpoints) };
-    add(writing, { set: 'cluster-ips', key: elementKey(model.clusterIp) });
+    const writing: Writing = { ...result, marks: marks.of(isSticky ? model.servingEndpoints : []) };
     for (const frontend of frontends(model, node)) {
       const key = serviceAddressKey(frontend);
       if (!seen.has(key)) addFrontend(writing, frontend);
       seen.add(key);
     }
   }
-  return { chains: [...result.chains.values()], elements: [...result.elements.values()], runs: result.runs };
+  return { chains: [...result.chains.values()], elements: result.elements, runs: result.runs };
+}
+
+/** Endpoints of this node, which may be chosen for connections of their own. */
+function hairpins(models: readonly ServicePortModel[]): Set<Ip> {
+  const found = new Set<Ip>();
+  for (const { allEndpoints } of models) for (const { ip, local } of allEndpoints) if (local) found.add(ip);
+  return found;
 }
 
 /** What depends on no Service. */
@@ -52,14 +62,14 @@ export function factElements(family: Family, { serviceCidrs, podCidrs }: ProxyFa
 interface Writing {
   readonly family: Family;
   readonly chains: Map<string, Chain>;
-  readonly elements: Map<string, Element>;
+  readonly elements: Element[];
   readonly runs: ElementRun[];
   /** Of the endpoints of the port in hand. */
   readonly marks: ReadonlyMap<string, number>;
 }
 
 const add = ({ elements }: Writing, element: Element): void => {
-  elements.set(`${element.set} ${element.key}`, element);
+  elements.push(element);
 };
 
 function use({ chains }: Writing, chain: Chain): string {
@@ -111,7 +121,6 @@ const refusals = { reject: 'reject-new', drop: 'drop-new' } as const;
 
 /** The endpoints in their slots; returns the chain that chooses one of them. */
 function addSlots(writing: Writing, frontend: Frontend, backends: readonly Backend[], isOutside: boolean): string {
-  for (const { ip, local } of backends) if (local) add(writing, { set: 'hairpin', key: elementKey(ip, ip) });
   const isStable = frontend.by === 'client-address';
   const slots = isStable ? stableSlots(backends) : weightedSlots(backends);
   const offset = isOutside ? outsideOffset : 0;
@@ -158,12 +167,17 @@ function addAffinity(
   for (const backend of new Set(slots)) {
     const mark = markOf(backend);
     add(writing, { set: isOutside ? 'outside-remembered' : 'remembered', key: elementKey(...parts, mark), value });
-    add(writing, { set: 'slots', key: elementKey(...parts, mark), value: endpointValue(backend) });
+    // Its slot is there where everybody may choose it.
+    if (!isOutside || !isAmong(frontend.choice, backend))
+      add(writing, { set: 'slots', key: elementKey(...parts, mark), value: endpointValue(backend) });
   }
   const values = slots.map((backend) => elementKey(markOf(backend)));
   writing.runs.push({ set: 'choices', prefix: elementKey(...parts), first: offset, values });
   return use(writing, affinityChain(family, index, { name: name(remember), isOutside, remember }));
 }
+
+const isAmong = (choice: Choice, backend: Backend): boolean =>
+  choice.to === 'backends' && choice.backends.includes(backend);
 
 const endpointValue = ({ ip, port }: Backend): ElementText => elementKey(ip, port);
 const l4 = ({ protocol }: Frontend): L4Protocol => (({ TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' }) as const)[protocol];
