@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import { type ClusterStatus, clusterStatus } from '../cluster/status.ts';
 import { clusterNames, readSettings } from '../cluster/stored-settings.ts';
+import { asIp, urlHost } from '../net/address.ts';
 import { existingCluster } from './options.ts';
 import { print, printJson, printTable } from './output.ts';
 
@@ -61,9 +62,9 @@ function printStatus(status: ClusterStatus, blankBefore: boolean): void {
   print('');
   printTable([
     ['SERVICE', 'NODEPORT', 'ON THE HOST'],
-    ...status.nodePorts.map(({ service, protocol, nodePort, hostPort }) => [
+    ...status.nodePorts.map(({ service, protocol, nodePort, address, hostPort }) => [
       service,
-      `${nodePort}/${protocol}`,
+      address === undefined ? `${nodePort}/${protocol}` : `${urlHost(asIp(address))}:${nodePort}/${protocol}`,
       hostPort === undefined ? 'not forwarded' : `127.0.0.1:${hostPort}`,
     ]),
   ]);

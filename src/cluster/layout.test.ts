@@ -99,8 +99,20 @@ test('the NodePorts of Services are wanted, and nothing of other Services', () =
       { port: 80, nodePort: 30081 },
       { port: 9, nodePort: 30009, protocol: 'SCTP' },
     ]),
+    {
+      ...service('d', 'LoadBalancer', [{ port: 80 }]),
+      status: { loadBalancer: { ingress: [{ ip: '172.18.250.1' }, { ip: 'fd01::1' }] } },
+    },
+    service('waiting', 'LoadBalancer', [{ port: 81 }]),
   ]);
-  assert.deepEqual([...wanted.keys()], ['TCP/30080', 'UDP/30053', 'TCP/30081']);
+  assert.deepEqual([...wanted.keys()], ['TCP/30080', 'UDP/30053', 'TCP/30081', 'TCP/172.18.250.1/80']);
+  assert.deepEqual(wanted.get('TCP/172.18.250.1/80'), {
+    service: 'd/d',
+    protocol: 'TCP',
+    nodePort: 80,
+    families: ['IPv4'],
+    addresses: ['172.18.250.1', 'fd01::1'],
+  });
   assert.deepEqual(wanted.get('TCP/30080'), {
     service: 'd/a',
     protocol: 'TCP',

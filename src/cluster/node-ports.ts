@@ -1,5 +1,6 @@
 // NodePorts on the host: 127.0.0.1:N leads to port N of the first node, or another free port does where N is taken.
-// In a cluster with IPv6 so does the same port of ::1, where the host has it.
+// In a cluster with IPv6 so does the same port of ::1, where the host has it. Ports of load balancers that have no
+// NodePort are forwarded in the same way, to the balancer's address.
 import { createServer } from 'node:net';
 import type { Cache } from '../k8s/client.ts';
 import { keyOf } from '../k8s/object.ts';
@@ -12,25 +13,32 @@ import { dialLine } from './dial.ts';
 import type { NodeLayout } from './layout.ts';
 import type { NodePortForward } from './supervisor-socket.ts';
 
-/** A NodePort that some Service has. */
+/** A NodePort that some Service has; or the port of a load balancer without one. */
 export interface WantedPort {
   readonly service: string;
   readonly protocol: 'TCP' | 'UDP';
   readonly nodePort: number;
+  /** The load balancer's addresses, where there is no NodePort: there the port is. */
+  readonly addresses?: readonly Ip[];
   /** The families that the Service has. */
   readonly families: readonly Family[];
 }
 
-/** The NodePorts of all Services, by protocol and number. Pure. */
+/** The NodePorts of all Services, by protocol and number, and the ports of load balancers without one. Pure. */
 export function wantedPorts(services: readonly Service[]): Map<string, WantedPort> {
   const wanted = new Map<string, WantedPort>();
   for (const service of services) {
     const addresses = service.spec.clusterIPs ?? [service.spec.clusterIP ?? ''];
     const families = [...new Set(addresses.flatMap((text) => parseIp(text) ?? []).map(familyOf))];
     if (service.spec.type !== 'NodePort' && service.spec.type !== 'LoadBalancer') continue;
-    for (const { nodePort, protocol = 'TCP' } of service.spec.ports ?? [])
-      if (nodePort !== undefined && (protocol === 'TCP' || protocol === 'UDP'))
-        wanted.set(`${protocol}/${nodePort}`, { service: keyOf(service), protocol, nodePort, families });
+    const balanced = (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => parseIp(ip ?? '') ?? []);
+    for (const { nodePort, port, protocol = 'TCP' } of service.spec.ports ?? []) {
+      if (protocol !== 'TCP' && protocol !== 'UDP') continue;
+      const common = { service: keyOf(service), protocol, families } as const;
+      if (nodePort !== undefined) wanted.set(`${protocol}/${nodePort}`, { ...common, nodePort });
+      else if (service.spec.type === 'LoadBalancer' && balanced[0] !== undefined)
+        wanted.set(`${protocol}/${balanced[0]}/${port}`, { ...common, nodePort: port, addresses: balanced });
+    }
   }
   return wanted;
 }
@@ -52,8 +60,9 @@ export function forwardNodePorts(
 
   const begin = (key: string, wanted: WantedPort): void => {
     const line = (client: Family): string => {
-      const { families, nodePort, protocol } = open.get(key)?.wanted ?? wanted;
-      return dialLine(nodeAddressFor(client, families, node), nodePort, protocol === 'UDP' ? 'udp' : 'tcp');
+      const { families, nodePort, protocol, addresses } = open.get(key)?.wanted ?? wanted;
+      const own = addresses?.find((address) => familyOf(address) === client) ?? addresses?.[0];
+      return dialLine(own ?? nodeAddressFor(client, families, node), nodePort, protocol === 'UDP' ? 'udp' : 'tcp');
     };
     const forwards = new Forwards(wanted, { path: node.dialSocket, line, withIpv6, log });
     open.set(key, { wanted, forwards });
@@ -85,8 +94,9 @@ export function forwardNodePorts(
   const end = services.subscribe(update);
   return {
     list: () =>
-      [...open.values()].map(({ wanted: { families: _, ...port }, hostPort }) => ({
+      [...open.values()].map(({ wanted: { families: _, addresses, ...port }, hostPort }) => ({
         ...port,
+        ...(addresses?.[0] !== undefined && { address: addresses[0] }),
         ...(hostPort !== undefined && { hostPort }),
       })),
     stop() {

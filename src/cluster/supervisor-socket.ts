@@ -12,11 +12,13 @@ export interface SupervisorStatus {
   readonly nodePorts: readonly NodePortForward[];
 }
 
-/** A NodePort of the cluster and the port of the host's loopback that leads to it. */
+/** A NodePort of the cluster (or the port of a load balancer that has none) and the port of the host's loopback that leads to it. */
 export interface NodePortForward {
   readonly service: string;
   readonly protocol: 'TCP' | 'UDP';
   readonly nodePort: number;
+  /** Where the port is, for a load balancer without a NodePort. */
+  readonly address?: string;
   /** Absent where the protocol is not forwarded. */
   readonly hostPort?: number;
 }

@@ -133,9 +133,11 @@ test('status shows the pool, who has which address, and the way from the host', 
     ports: ['80/TCP'],
     announcedBy: await ownersOf('local'),
   });
-  const forward = status.nodePorts.find(({ service }: { service: string }) => service === 'default/local');
-  const { stdout } = await run('curl', ['-s', '-m', '5', `http://127.0.0.1:${forward.hostPort}/hostname`]);
-  assert.match(stdout, /^web-/);
+  for (const name of ['default/local', 'default/both']) {
+    const forward = status.nodePorts.find(({ service }: { service: string }) => service === name);
+    const { stdout } = await run('curl', ['-s', '-m', '5', `http://127.0.0.1:${forward.hostPort}/hostname`]);
+    assert.match(stdout, /^web-/, name);
+  }
 });
 
 test('under the policy Local the pod on the announcing node answers and sees the client itself', async () => {
