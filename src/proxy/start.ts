@@ -1,11 +1,11 @@
 // The service proxy of a node: watches Services, EndpointSlices and its Node; keeps the kernel true to them.
 import { isDeepStrictEqual } from 'node:util';
-import type { Client } from '../k8s/client.ts';
-import { createRecorder } from '../k8s/events.ts';
+import type { Cache, Change, Client } from '../k8s/client.ts';
+import { createRecorder, type Recorder } from '../k8s/events.ts';
 import { defaultProxyMode, networkConfigKey, readProxyMode } from '../k8s/network-config.ts';
 import { keyOf } from '../k8s/object.ts';
 import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
-import type { Node } from '../k8s/types.generated.ts';
+import type { Node, Service, ServiceCIDR } from '../k8s/types.generated.ts';
 import { listAddresses } from '../linux/addresses.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
 import type { Scheduler } from '../linux/ipvs.ts';
@@ -17,7 +17,7 @@ import { letBridgesPassThrough } from './bridge-traffic.ts';
 import { choiceProblems } from './endpoint-choice.ts';
 import { ModeReport } from './mode-report.ts';
 import { ModeSwitch } from './mode-switch.ts';
-import { cleanUpMode, openLocalhost, openWriter } from './modes.ts';
+import { cleanUpMode, type ModeContext, openLocalhost, openWriter } from './modes.ts';
 import { nodePortAddresses } from './node-port-addresses.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode, ServicePortModel } from './service-port.ts';
@@ -66,137 +66,192 @@ const zoneLabel = 'topology.kubernetes.io/zone';
  * kernel. Stopping leaves the rules in place, so that connections go on while the proxy is restarted.
  */
 export async function startProxy(options: ProxyOptions): Promise<{ stop(): Promise<void> }> {
-  const { client, log, nodeName, nodeAddresses, externalIps = false } = options;
-  await letBridgesPassThrough(log);
-  let node: ProxyNode = {
-    name: nodeName,
-    addresses: nodeAddresses,
-    nodePortAddresses: nodePortAddresses(options.nodePortRanges, nodeAddresses, presentAddresses()),
-    podCidrs: [],
-  };
-  const recorder = createRecorder(client, 'weft-proxy', nodeName);
-  const status = new ProxyStatus({
-    nodeAddresses,
-    mode: () => sync.mode,
-    healthCheckFailed: ({ namespace, name, port }, problem) =>
-      recorder.event(
-        { kind: 'Service', apiVersion: 'v1', namespace, name },
-        'Warning',
-        'FailedToStartServiceHealthcheck',
-        `node ${nodeName} failed to start healthcheck "${namespace}/${name}" on port ${port}: ${problem}`,
-      ),
-    log,
-  });
+  await letBridgesPassThrough(options.log);
+  const proxy = new ServiceProxy(options);
+  await proxy.start();
+  return proxy;
+}
+
+class ServiceProxy {
+  readonly #options: ProxyOptions;
+  readonly #recorder: Recorder;
+  readonly #caches: ReturnType<typeof openCaches>;
+  /** Waited for by nobody: clusters before Kubernetes 1.33 have no such kind. */
+  readonly #cidrs: Cache<ServiceCIDR>;
+  readonly #slices = new SliceIndex();
+  readonly #routes: ServiceRoutes | undefined;
+  readonly #status: ProxyStatus;
+  readonly #report: ModeReport;
+  readonly #sync: ModeSwitch;
+  #node: ProxyNode;
+  /** The addresses of Services that lie in no range of theirs. */
+  #outer: readonly Ip[] = [];
+  #ends: readonly (() => void)[] = [];
+
+  constructor(options: ProxyOptions) {
+    const { client, log, nodeName, nodeAddresses } = options;
+    this.#options = options;
+    this.#node = {
+      name: nodeName,
+      addresses: nodeAddresses,
+      nodePortAddresses: nodePortAddresses(options.nodePortRanges, nodeAddresses, presentAddresses()),
+      podCidrs: [],
+    };
+    this.#recorder = createRecorder(client, 'weft-proxy', nodeName);
+    this.#caches = openCaches(client, nodeName);
+    this.#cidrs = client.cache(serviceCidrs);
+    this.#routes = options.serviceCidrs?.length ? new ServiceRoutes({ nodeAddresses, log }) : undefined;
+    this.#status = this.#makeStatus();
+    this.#report = new ModeReport({ client, recorder: this.#recorder, nodeName, log });
+    this.#sync = this.#makeSync();
+  }
+
+  async start(): Promise<void> {
+    const { log, serveStatus } = this.#options;
+    this.#setFacts();
+    this.#setRoutes();
+    this.#ends = [
+      this.#cidrs.subscribe(() => {
+        this.#setFacts();
+        this.#setRoutes();
+      }),
+      this.#caches.configs.subscribe(() => this.#followMode()),
+      this.#caches.nodes.subscribe((change) => this.#nodeChanged(change)),
+      this.#caches.services.subscribe((change) => this.#serviceChanged(change)),
+      this.#caches.slices.subscribe((change) => {
+        const owners = this.#slices.take(change);
+        this.#status.slicesChanged(change, owners);
+        for (const key of owners) this.#update(key);
+      }),
+    ];
+    await Promise.all(Object.values(this.#caches).map((cache) => cache.synced));
+    this.#followMode();
+    if (serveStatus) this.#status.serve();
+    await this.#sync.start();
+    const count = this.#caches.services.list().length;
+    log.info({ mode: this.#sync.mode, services: count, size: this.#sync.size }, 'Services are in the kernel');
+  }
+
+  async stop(): Promise<void> {
+    for (const end of this.#ends) end();
+    for (const part of [this.#routes, this.#status, this.#report, this.#cidrs]) part?.stop();
+    for (const cache of Object.values(this.#caches)) cache.stop();
+    await this.#sync.stop();
+  }
+
+  #makeStatus(): ProxyStatus {
+    const { nodeName, nodeAddresses, log } = this.#options;
+    return new ProxyStatus({
+      nodeAddresses,
+      mode: () => this.#sync.mode,
+      healthCheckFailed: ({ namespace, name, port }, problem) =>
+        this.#recorder.event(
+          { kind: 'Service', apiVersion: 'v1', namespace, name },
+          'Warning',
+          'FailedToStartServiceHealthcheck',
+          `node ${nodeName} failed to start healthcheck "${namespace}/${name}" on port ${port}: ${problem}`,
+        ),
+      log,
+    });
+  }
+
+  #makeSync(): ModeSwitch {
+    const { nodeName, log, mode, defaultMode = defaultProxyMode } = this.#options;
+    const report = this.#report;
+    const context = (): ModeContext => ({ ...this.#options, node: this.#node });
+    const syncOptions: SyncOptions = {
+      node: () => this.#node,
+      log,
+      reachable: (addresses) => {
+        this.#outer = addresses;
+        this.#setRoutes();
+      },
+      repaired: (damaged) =>
+        this.#recorder.event(
+          { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName },
+          'Warning',
+          'ServiceRulesRepaired',
+          `Someone else changed the rules of Services; written anew: ${damaged.join(', ')}`,
+        ),
+      observer: this.#status,
+    };
+    return new ModeSwitch(mode ?? defaultMode, {
+      open: (mode) => openWriter(mode, context()),
+      sync: (writer) => new ServiceSync(writer, syncOptions),
+      cleanUp: (mode, kept) => cleanUpMode(mode, context(), kept),
+      inPlace: (mode) => {
+        openLocalhost(mode, this.#node);
+        report.inPlace(mode);
+      },
+      impossible: (mode, reason) => report.impossible(`the proxy mode ${mode} cannot be had: ${reason}`),
+      log,
+    });
+  }
+
+  #followMode(): void {
+    const { mode, defaultMode = defaultProxyMode } = this.#options;
+    const config = this.#caches.configs.get(networkConfigKey);
+    // Settings that went away, or that cannot be read, leave the mode as it is.
+    if (mode !== undefined || config === undefined) return;
+    const wanted = readProxyMode(config, defaultMode);
+    if ('problem' in wanted) this.#report.impossible(wanted.problem);
+    else this.#sync.follow(wanted.mode);
+  }
+
+  /** Has a Service, named `namespace/name`, decided anew when the next change is written. */
+  #update(key: string): void {
+    const { externalIps = false } = this.#options;
+    const [namespace = '', name = ''] = key.split('/');
+    const get = () => this.#caches.services.get({ namespace, name });
+    const decide = (): ServicePortModel[] => {
+      const service = get();
+      return service === undefined ? [] : serviceModel(service, this.#slices.of(key), this.#node, { externalIps });
+    };
+    if (get() === undefined) this.#sync.forget(key, decide);
+    else this.#sync.set(key, decide);
+  }
+
+  #serviceChanged(change: Change<Service>): void {
+    const { object } = change;
+    this.#status.serviceChanged(keyOf(object));
+    this.#update(keyOf(object));
+    const known = change.type === 'updated' ? choiceProblems(change.old) : [];
+    for (const problem of change.type === 'deleted' ? [] : choiceProblems(object))
+      if (!known.includes(problem)) this.#recorder.event(object, 'Warning', 'InvalidAnnotation', problem);
+  }
+
+  #nodeChanged({ type, object }: Change<Node>): void {
+    if (type !== 'deleted') this.#report.seen(object.metadata.annotations);
+    this.#status.nodeChanged(type === 'deleted' ? undefined : object);
+    // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
+    const now = type === 'deleted' ? this.#node : withNode(this.#node, object);
+    if (isDeepStrictEqual(now, this.#node)) return;
+    const isElsewhere = now.zone !== this.#node.zone;
+    this.#node = now;
+    this.#setFacts();
+    if (isElsewhere) for (const service of this.#caches.services.list()) this.#update(keyOf(service));
+  }
+
+  #ranges(): Cidr[] {
+    return serviceRanges(this.#options.serviceCidrs ?? [], this.#cidrs.list());
+  }
+
+  #setFacts(): void {
+    this.#sync.setFacts({ serviceCidrs: this.#ranges(), podCidrs: this.#node.podCidrs });
+  }
+
+  #setRoutes(): void {
+    this.#routes?.set({ ranges: this.#ranges(), addresses: this.#outer });
+  }
+}
+
+function openCaches(client: Client, nodeName: string) {
   const { namespace, name } = networkConfigKey;
-  const caches = {
+  return {
     services: client.cache(services, {}, trimService),
     slices: client.cache(endpointSlices, {}, trimSlice),
     nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
     configs: client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` }),
-  };
-  // Waited for by nobody: clusters before Kubernetes 1.33 have no such kind.
-  const cidrCache = client.cache(serviceCidrs);
-  const routes = options.serviceCidrs?.length ? new ServiceRoutes({ nodeAddresses, log }) : undefined;
-  let outer: readonly Ip[] = [];
-  const slices = new SliceIndex();
-  const syncOptions: SyncOptions = {
-    node: () => node,
-    log,
-    reachable: (addresses) => {
-      outer = addresses;
-      setRoutes();
-    },
-    repaired: (damaged) =>
-      recorder.event(
-        { kind: 'Node', apiVersion: 'v1', name: nodeName, uid: nodeName },
-        'Warning',
-        'ServiceRulesRepaired',
-        `Someone else changed the rules of Services; written anew: ${damaged.join(', ')}`,
-      ),
-    observer: status,
-  };
-  const report = new ModeReport({ client, recorder, nodeName, log });
-  const { defaultMode = defaultProxyMode } = options;
-  const sync = new ModeSwitch(options.mode ?? defaultMode, {
-    open: (mode) => openWriter(mode, { ...options, node }),
-    sync: (writer) => new ServiceSync(writer, syncOptions),
-    cleanUp: (mode, kept) => cleanUpMode(mode, { ...options, node }, kept),
-    inPlace: (mode) => {
-      openLocalhost(mode, node);
-      report.inPlace(mode);
-    },
-    impossible: (mode, reason) => report.impossible(`the proxy mode ${mode} cannot be had: ${reason}`),
-    log,
-  });
-  const followMode = (): void => {
-    const config = caches.configs.get(networkConfigKey);
-    // Settings that went away, or that cannot be read, leave the mode as it is.
-    if (options.mode !== undefined || config === undefined) return;
-    const mode = readProxyMode(config, defaultMode);
-    if ('problem' in mode) report.impossible(mode.problem);
-    else sync.follow(mode.mode);
-  };
-
-  const update = (key: string): void => {
-    const [namespace = '', name = ''] = key.split('/');
-    const decide = (): ServicePortModel[] => {
-      const service = caches.services.get({ namespace, name });
-      return service === undefined ? [] : serviceModel(service, slices.of(key), node, { externalIps });
-    };
-    if (caches.services.get({ namespace, name }) === undefined) sync.forget(key, decide);
-    else sync.set(key, decide);
-  };
-  const ranges = (): Cidr[] => serviceRanges(options.serviceCidrs ?? [], cidrCache.list());
-  const setFacts = (): void => sync.setFacts({ serviceCidrs: ranges(), podCidrs: node.podCidrs });
-  const setRoutes = (): void => routes?.set({ ranges: ranges(), addresses: outer });
-  setFacts();
-  setRoutes();
-  const ends = [
-    () => routes?.stop(),
-    () => status.stop(),
-    cidrCache.subscribe(() => {
-      setFacts();
-      setRoutes();
-    }),
-    () => report.stop(),
-    caches.configs.subscribe(followMode),
-    caches.nodes.subscribe(({ type, object }) => {
-      if (type !== 'deleted') report.seen(object.metadata.annotations);
-      status.nodeChanged(type === 'deleted' ? undefined : object);
-      // A Node that is gone for a moment, as when it registers anew, changes nothing about where the packets are.
-      const now = type === 'deleted' ? node : withNode(node, object);
-      if (isDeepStrictEqual(now, node)) return;
-      const moved = now.zone !== node.zone;
-      node = now;
-      setFacts();
-      if (moved) for (const service of caches.services.list()) update(keyOf(service));
-    }),
-    caches.services.subscribe((change) => {
-      const { object } = change;
-      status.serviceChanged(keyOf(object));
-      update(keyOf(object));
-      const known = change.type === 'updated' ? choiceProblems(change.old) : [];
-      for (const problem of change.type === 'deleted' ? [] : choiceProblems(object))
-        if (!known.includes(problem)) recorder.event(object, 'Warning', 'InvalidAnnotation', problem);
-    }),
-    caches.slices.subscribe((change) => {
-      const owners = slices.take(change);
-      status.slicesChanged(change, owners);
-      for (const key of owners) update(key);
-    }),
-  ];
-  await Promise.all(Object.values(caches).map((cache) => cache.synced));
-  followMode();
-  if (options.serveStatus) status.serve();
-  await sync.start();
-  const count = caches.services.list().length;
-  log.info({ mode: sync.mode, services: count, size: sync.size }, 'Services are in the kernel');
-  return {
-    async stop() {
-      for (const end of ends) end();
-      for (const cache of [...Object.values(caches), cidrCache]) cache.stop();
-      await sync.stop();
-    },
   };
 }
 
