@@ -45,6 +45,8 @@ interface Asking {
   readonly netns: string;
   readonly resolver: ResolverSettings;
   readonly types: readonly string[];
+  /** What is unusual in how it asks. */
+  readonly hint?: string;
 }
 
 async function run(wanted: string, options: Options): Promise<void> {
@@ -94,8 +96,13 @@ async function findAsking(
     netns: network.netns,
     resolver: readResolver(network.resolvConf),
     types: families.size > 0 ? [...families] : ['A'],
+    ...(pod.spec?.hostNetwork === true &&
+      pod.spec.dnsPolicy !== 'ClusterFirstWithHostNet' && { hint: hostNetworkHint }),
   };
 }
+
+const hostNetworkHint =
+  'it is in the network of its node and has the resolver of the node; dnsPolicy: ClusterFirstWithHostNet gives it that of the cluster';
 
 async function findPod(client: Client, from: string, otherwise: string): Promise<Pod> {
   const [namespace = '', name = ''] = from.includes('/') ? from.split('/') : [otherwise, from];
@@ -122,9 +129,12 @@ async function readExplainer(client: Client): Promise<Explainer> {
   return new Explainer(read, { get: (key) => configMap?.data?.[key] }, objects);
 }
 
-function printLookup(wanted: string, { from, resolver }: Asking, found: Lookup): void {
+function printLookup(wanted: string, { from, resolver, hint }: Asking, found: Lookup): void {
   print(`${wanted} from ${from}`);
-  print(`  server ${resolver.servers.join(', ')}; search ${resolver.search.join(' ') || '-'}; ndots ${resolver.ndots}`);
+  if (hint !== undefined) print(`  note: ${hint}`);
+  print(
+    `  server ${resolver.servers.join(', ') || 'none'}; search ${resolver.search.join(' ') || '-'}; ndots ${resolver.ndots}`,
+  );
   print('');
   for (const [index, step] of found.steps.entries()) printStep(index + 1, step);
   const last = found.steps.at(-1);
@@ -151,6 +161,9 @@ function outcomeOf(answer: Step['answer']): string {
 
 /** Of all that was tried, the reason that names an object or a likely slip; else that of the name as it was given. */
 function mostTelling(steps: readonly Step[]): string {
+  const failed = steps.find(({ answer }) => answer !== undefined && !['NOERROR', 'NXDOMAIN'].includes(answer.rcode));
+  if (failed?.answer !== undefined)
+    return `${failed.answer.rcode}: ${failed.answer.explanations[0] ?? failed.explanation.why}`;
   const telling =
     steps.find(({ explanation }) => explanation.objects.length > 0) ??
     steps.find(({ explanation: { why } }) => why.includes('did you mean') || why.includes('there is one in')) ??

@@ -188,7 +188,11 @@ function notAnswered(reason: Extract<Outcome, { answer: undefined }>['reason']):
         'too many questions are on their way to the DNS upstream (max_concurrent)',
       );
     case 'no-upstream':
-      return failure('forward', extended.noReachable, 'the file of DNS upstreams names none');
+      // As where there is no forward at all: see #nobody.
+      return records('forward', {
+        ...emptyReply(rcode.noSuchName, { code: extended.noAuthority, text: 'the file of DNS upstreams names none' }),
+        recursionAvailable: false,
+      });
     case 'loop':
       return failure('forward', extended.noReachable, "every DNS upstream leads back to this cluster's own DNS");
     case 'no-answer':
