@@ -60,7 +60,8 @@ export class ProxyProcess {
   #mode: string | undefined;
 
   constructor(network: Network, mode: ProxyMode | 'configured' = 'nftables', node: 'node' | 'remote' = 'node') {
-    const program = join(import.meta.dirname, 'proxy-process.ts');
+    // A test machine has it bundled.
+    const program = process.env.WEFT_PROXY_PROCESS ?? join(import.meta.dirname, 'proxy-process.ts');
     const flags = ['--disable-warning=ExperimentalWarning'];
     this.#child = network.spawn(node, process.execPath, ...flags, program, mode, node);
     if (this.#child.stdout === null) throw new Error('the proxy has no output');

