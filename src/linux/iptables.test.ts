@@ -41,6 +41,10 @@ describe('a rule of iptables', () => {
     ],
     [{ matches: [], target: { to: 'DNAT', address: asIp('fd44::1'), port } }, '-j DNAT --to-destination [fd44::1]:80'],
     [
+      { matches: [{ match: 'source hash', seed: 7, value: 31 }], target: { to: 'ACCEPT' } },
+      '-m cluster --cluster-total-nodes 32 --cluster-local-node 32 --cluster-hash-seed 0x7 -j ACCEPT',
+    ],
+    [
       { matches: [{ match: 'set', set: 'KUBE-CLUSTER-IP', by: ['dst', 'dst'] }], target: { to: 'ACCEPT' } },
       '-m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT',
     ],

@@ -23,6 +23,11 @@ export type Match =
   | { readonly match: 'noted source'; readonly list: string; readonly seconds: number }
   /** So large a part of all packets, at random. */
   | { readonly match: 'share'; readonly part: number; readonly of: number }
+  /**
+   * The hash of the source address that the connection began with has this one of 32 values, 0 to 31. (Several of them at
+   * once are a mask for the kernel, of which iptables 1.8 lets only the lowest bits pass.)
+   */
+  | { readonly match: 'source hash'; readonly seed: number; readonly value: number }
   /** The packet is in an ipset by these of its parts. */
   | { readonly match: 'set'; readonly set: string; readonly by: readonly ('src' | 'dst')[]; readonly not?: true }
   | { readonly match: 'outgoing link'; readonly link: string; readonly not?: true };
@@ -121,6 +126,8 @@ function matchText(match: Match): string {
       return `-m recent --name ${chainName(match.list)} --rcheck --seconds ${match.seconds} --reap`;
     case 'share':
       return `-m statistic --mode random --probability ${(match.part / match.of).toFixed(10)}`;
+    case 'source hash':
+      return `-m cluster --cluster-total-nodes 32 --cluster-local-node ${match.value + 1} --cluster-hash-seed ${hex(match.seed)}`;
     case 'set':
       return `-m set ${not(match)}--match-set ${setName(match.set)} ${match.by.join(',')}`;
     case 'outgoing link':

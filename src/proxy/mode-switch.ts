@@ -170,6 +170,8 @@ export class ModeSwitch {
   async #tidy(): Promise<void> {
     const [current] = this.#running;
     if (current === undefined || this.#running.length > 1 || this.#isStopped) return;
+    // Until its rules are in the kernel, those that another mode left are all that Services have.
+    if (!current.sync.isInForce) return;
     const { mode, writer } = current;
     this.#left.delete(mode);
     for (const former of [...this.#left]) {

@@ -11,3 +11,12 @@ test('the case tables in IPVS', { skip: await whyNoVm() }, async () => {
   });
   assert.equal(code, 0, output);
 });
+
+test('to the mode ipvs and from it, without a failed request', { skip: await whyNoVm() }, async () => {
+  const { code, output } = await runInVm({
+    modules: ['br_netfilter'],
+    command: ['scripts/node', 'test/proxy/mode-change-ipvs.inside.ts'],
+    timeoutSeconds: 180,
+  });
+  assert.equal(code, 0, output);
+});

@@ -62,6 +62,10 @@ export function endpointChain(
   return `KUBE-SEP-${chainHash(servicePortName(model.name) + model.protocol.toLowerCase() + backendKey(backend))}`;
 }
 
+/** A part of the balancing chain `KUBE-SVC-…` or `KUBE-SVL-…`, by number; kube-proxy has no such chains. */
+export const partOf = (chain: string, part: number): string =>
+  `${chain.slice(0, -16)}${chainHash(`${chain} part ${part}`)}`;
+
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 /** The first 16 letters of the SHA-256 in base32 (RFC 4648): 10 bytes of it. */

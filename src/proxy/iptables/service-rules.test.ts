@@ -243,7 +243,7 @@ describe('the rules of kube-proxy', () => {
 test('each endpoint is chosen as often as its weight says', () => {
   const base = model('a/b', '172.30.0.1', ['10.180.0.1', '10.180.0.2', '10.180.0.3', '10.180.0.4']);
   fc.assert(
-    fc.property(fc.array(fc.nat(100), { minLength: 4, maxLength: 4 }), (weights) => {
+    fc.property(fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 4, maxLength: 4 }), (weights) => {
       const clusterEndpoints = base.clusterEndpoints.map((backend, at) => ({ ...backend, weight: weights[at] ?? 0 }));
       const rules = serviceRules({ ...base, clusterEndpoints }, options).chains.get(serviceChains(base).cluster) ?? [];
       let left = 1;
@@ -255,9 +255,51 @@ test('each endpoint is chosen as often as its weight says', () => {
       }
       const all = weights.reduce((sum, weight) => sum + weight, 0);
       for (const backend of clusterEndpoints) {
-        const expected = all === 0 ? 1 / 4 : backend.weight / all;
-        assert.ok(Math.abs((chances.get(endpointChain(base, backend)) ?? 0) - expected) < 1e-6);
+        assert.ok(Math.abs((chances.get(endpointChain(base, backend)) ?? 0) - backend.weight / all) < 1e-6);
       }
     }),
   );
+});
+
+describe('the choice by the client’s address', () => {
+  const base: ServicePortModel = {
+    ...model('a/b', '172.30.0.1', ['10.180.0.1', '10.180.0.2', '10.180.0.3', '10.180.0.4', '10.180.0.5']),
+    choice: 'client-address',
+  };
+  /** The endpoint chain of each of the 1024 pairs of hashes, found as the kernel finds it: by the first rule that matches. */
+  const found = (one: ServicePortModel): string[] => {
+    const { chains } = serviceRules(one, options);
+    const lead = (rules: readonly string[], value: number): string => {
+      const matching = rules.find((rule) => {
+        const node = /--cluster-local-node (\d+)/.exec(rule)?.[1];
+        return !rule.includes('KUBE-MARK-MASQ') && (node === undefined || Number(node) === value + 1);
+      });
+      return matching?.split(' ').at(-1) ?? assert.fail();
+    };
+    const values = [...Array(32).keys()];
+    return values.flatMap((first) => {
+      const part = lead(chains.get(serviceChains(one).cluster) ?? [], first);
+      return values.map((second) => lead(chains.get(part) ?? [], second));
+    });
+  };
+
+  test('shares clients out about evenly', () => {
+    const slots = found(base);
+    for (const backend of base.clusterEndpoints) {
+      const count = slots.filter((chain) => chain === endpointChain(base, backend)).length;
+      assert.ok(count > 150 && count < 260, String(count));
+    }
+  });
+
+  test('gives only the clients of an endpoint that goes to others', () => {
+    const [gone, ...clusterEndpoints] = base.clusterEndpoints;
+    const [before, after] = [found(base), found({ ...base, clusterEndpoints })];
+    for (const [slot, chain] of before.entries())
+      if (chain !== endpointChain(base, gone ?? assert.fail())) assert.equal(after[slot], chain);
+  });
+
+  test('adds chains whose names are those of Services, so that they go when nobody needs them', () => {
+    for (const chain of serviceRules(base, options).chains.keys())
+      assert.match(chain, /^KUBE-(?:SVC|SEP)-[A-Z2-7]{16}$/);
+  });
 });

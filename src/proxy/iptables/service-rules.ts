@@ -10,6 +10,7 @@ import {
   servicePortName,
 } from '../service-port.ts';
 import { endpointChain, filterChains, natChains, type ServiceChains, serviceChains } from './chain-names.ts';
+import { stableChoice } from './stable-choice.ts';
 
 /** The rules of one port of a Service. */
 export interface ServiceRules {
@@ -119,9 +120,9 @@ function nodePortDispatch({ model, title, protocol, own }: PortFacts): string[] 
 
 /** Nobody answers: refused where there is nobody at all, dropped where the policy sends elsewhere for an answer. */
 function unanswered({ model, title }: PortFacts, policy: 'Cluster' | 'Local', where: readonly Match[]): string {
-  if (!model.hasAnyEndpoints) return rule([comment(`${title} has no endpoints`), ...where], { to: 'REJECT' });
-  const what = policy === 'Local' ? 'has no local endpoints' : 'has no endpoints';
-  return rule([comment(`${title} ${what}`), ...where], { to: 'DROP' });
+  return policy === 'Cluster' || !model.hasAnyEndpoints
+    ? rule([comment(`${title} has no endpoints`), ...where], { to: 'REJECT' })
+    : rule([comment(`${title} has no local endpoints`), ...where], { to: 'DROP' });
 }
 
 function unansweredOutside(port: PortFacts): string[] {
@@ -151,15 +152,15 @@ function notLetThrough(port: PortFacts, ip: Ip): string {
 function* ownChains(port: PortFacts): Generator<[string, string[]]> {
   const { model, own } = port;
   const { clusterEndpoints, localEndpoints } = model;
-  if (clusterEndpoints.length > 0) yield [own.cluster, balance(port, own.cluster, clusterEndpoints)];
-  if (localEndpoints.length > 0) yield [own.local, balance(port, own.local, localEndpoints)];
+  if (clusterEndpoints.length > 0) yield* balance(port, own.cluster, clusterEndpoints);
+  if (localEndpoints.length > 0) yield* balance(port, own.local, localEndpoints);
   if (model.hasAnyEndpoints && isExternallyAccessible(model)) yield [own.external, externalEntry(port)];
   if (port.isGuarded) yield [own.firewall, letThrough(port)];
   for (const backend of model.allEndpoints) yield [endpointChain(model, backend), toEndpoint(port, backend)];
 }
 
 /** The source becomes the node's where the answer would not come back through it; then one of the endpoints. */
-function balance(port: PortFacts, name: string, endpoints: readonly Backend[]): string[] {
+function balance(port: PortFacts, name: string, endpoints: readonly Backend[]): [string, string[]][] {
   const { model, title, options } = port;
   const fromElsewhere: string[] =
     name === port.internal && options.podRange !== undefined
@@ -176,7 +177,14 @@ function balance(port: PortFacts, name: string, endpoints: readonly Backend[]): 
       : [];
   const described = (backend: Backend): Match[] =>
     options.terse ? [] : [comment(`${title} -> ${backendKey(backend)}`)];
-  return [...fromElsewhere, ...remembered(port, endpoints, described), ...chosen(port, endpoints, described)];
+  const before = [...fromElsewhere, ...remembered(port, endpoints, described)];
+  if (model.choice === 'random' || endpoints.length === 1)
+    return [[name, [...before, ...chosen(port, endpoints, described)]]];
+  const { rules, parts } = stableChoice(name, endpoints, (backend) => ({
+    matches: described(backend),
+    chain: endpointChain(model, backend),
+  }));
+  return [[name, [...before, ...rules]], ...parts];
 }
 
 /** The endpoint that the client had last. */
@@ -199,11 +207,9 @@ function chosen(
   endpoints: readonly Backend[],
   described: (backend: Backend) => Match[],
 ): string[] {
-  const weighty = endpoints.filter(({ weight }) => weight > 0);
-  const weighted = weighty.length > 0 ? weighty : endpoints.map((backend) => ({ ...backend, weight: 1 }));
-  let left = weighted.reduce((sum, { weight }) => sum + weight, 0);
-  return weighted.map((backend, index) => {
-    const share: Match[] = index < weighted.length - 1 ? [{ match: 'share', part: backend.weight, of: left }] : [];
+  let left = endpoints.reduce((sum, { weight }) => sum + weight, 0);
+  return endpoints.map((backend, index) => {
+    const share: Match[] = index < endpoints.length - 1 ? [{ match: 'share', part: backend.weight, of: left }] : [];
     left -= backend.weight;
     return rule([...described(backend), ...share], chain(endpointChain(model, backend)));
   });

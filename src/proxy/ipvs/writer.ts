@@ -85,11 +85,12 @@ export class IpvsWriter implements ServiceWriter {
       setIpvsSysctls();
       this.#kernel.prepare();
     }
-    for (const rules of this.#rules) await rules.apply();
     const there = known ?? (await this.#kernel.read());
     const touched = this.#wanted.takeTouched();
     const keys = known === undefined ? new Set([...there.keys(), ...this.#wanted.items.keys()]) : touched;
     await this.#kernel.apply(changes(keys, this.#wanted.items, there), there);
+    // Last, for they take the place of those of the mode iptables: until then its chains lead to the endpoints.
+    for (const rules of this.#rules) await rules.apply();
     this.#there = there;
   }
 

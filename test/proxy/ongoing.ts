@@ -1,0 +1,83 @@
+// Clients that go on while the proxy changes: requests one after the other, and a connection that stays.
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Network } from './namespaces.ts';
+
+/** Some 100 requests a second, each a connection of its own. */
+export class Requests {
+  readonly #child: ChildProcess;
+  #answered = 0;
+  #failed = 0;
+  #told: () => void = () => {};
+
+  constructor(network: Network, from: string, address: string, port: number) {
+    this.#child = network.spawn(from, 'perl', '-e', requests, address, String(port));
+    this.#child.stdout?.on('data', (data) => {
+      for (const letter of String(data)) {
+        if (letter === '.') this.#answered++;
+        else this.#failed++;
+      }
+      this.#told();
+    });
+  }
+
+  /** Resolves after so many more requests. */
+  async more(count: number): Promise<void> {
+    const until = this.#answered + this.#failed + count;
+    while (this.#answered + this.#failed < until)
+      await new Promise<void>((resolve) => {
+        this.#told = resolve;
+      });
+  }
+
+  async end(): Promise<{ answered: number; failed: number }> {
+    this.#child.stdin?.end();
+    await once(this.#child, 'close');
+    return { answered: this.#answered, failed: this.#failed };
+  }
+}
+
+const requests = `
+  use IO::Select; use IO::Socket::IP;
+  $| = 1;
+  my $end = IO::Select->new(\\*STDIN);
+  until ($end->can_read(0.008)) {
+    my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3);
+    print $socket && IO::Select->new($socket)->can_read(3) && defined <$socket> ? '.' : '!';
+  }
+`;
+
+/** A connection that goes on: what is said in it comes back from the same endpoint. */
+export class Line {
+  readonly #child: ChildProcess;
+  #name: string | undefined;
+
+  constructor(network: Network, from: string, address: string, port: number) {
+    this.#child = network.spawn(from, 'perl', '-e', line, address, String(port));
+    this.#child.stdout?.setEncoding('utf8');
+  }
+
+  async say(word: string): Promise<void> {
+    const { stdin, stdout } = this.#child;
+    if (stdin === null || stdout === null) throw new Error('the client has no pipes');
+    if (this.#name === undefined) {
+      const [greeting]: string[] = await once(stdout, 'data');
+      this.#name = greeting?.split(' ')[0];
+    }
+    stdin.write(`${word}\n`);
+    assert.deepEqual(await once(stdout, 'data'), [`${this.#name} ${word}\n`]);
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+}
+
+const line = `
+  use IO::Socket::IP;
+  $| = 1;
+  my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die;
+  print scalar <$socket>;
+  while (my $line = <STDIN>) { $socket->print($line); print scalar <$socket> }
+`;
