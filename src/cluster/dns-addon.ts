@@ -12,8 +12,13 @@ import {
   services,
 } from '../k8s/resources.ts';
 import type { DaemonSet, Service } from '../k8s/types.generated.ts';
+import { dnsAddresses } from './layout.ts';
 import { programsFolder } from './node-mounts.ts';
 import { projectRoot } from './programs.ts';
+import type { ClusterSettings } from './settings.ts';
+
+/** What of a cluster's settings its DNS has to know. */
+export type DnsSettings = Pick<ClusterSettings, 'serviceCidrs' | 'podCidrs' | 'underlay'>;
 
 export const dnsImage = 'weft.local/dns-node:1';
 
@@ -27,7 +32,7 @@ const resources: Record<string, Resource<KubeObject>> = {
 };
 
 /** The objects of cluster DNS with the Service at those addresses, one of each family. */
-async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
+async function dnsObjects(settings: DnsSettings): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
   const folder = join(projectRoot(), 'deploy', 'dns');
   return ['corefile.yaml', 'node-local.yaml'].flatMap((name) =>
@@ -35,14 +40,14 @@ async function dnsObjects(addresses: readonly string[]): Promise<KubeObject[]> {
       const object: unknown = document.toJS();
       if (object === null) return [];
       if (!isObject(object)) throw new Error(`${join(folder, name)} holds something that is no object`);
-      return [adapted(object, addresses)];
+      return [adapted(object, settings)];
     }),
   );
 }
 
 /** Creates the objects that are not there; what a user has changed stays. */
-export async function ensureDns(client: Client, addresses: readonly string[]): Promise<void> {
-  for (const object of await dnsObjects(addresses)) {
+export async function ensureDns(client: Client, settings: DnsSettings): Promise<void> {
+  for (const object of await dnsObjects(settings)) {
     const resource = resources[object.kind];
     if (resource === undefined) throw new Error(`deploy/dns: the kind ${object.kind} is not known here`);
     const { name = '', namespace } = object.metadata;
@@ -56,9 +61,10 @@ export async function ensureDns(client: Client, addresses: readonly string[]): P
 }
 
 /** As this cluster needs it: with its addresses, and with the Node.js of its machine. */
-function adapted(object: KubeObject, addresses: readonly string[]): KubeObject {
+function adapted(object: KubeObject, settings: DnsSettings): KubeObject {
+  const addresses = dnsAddresses(settings);
   if (isService(object)) return withAddresses(object, addresses);
-  return isDaemonSet(object) ? withPrograms(object, addresses) : object;
+  return isDaemonSet(object) ? withPrograms(object, settings) : object;
 }
 
 const isService = (object: KubeObject): object is Service => object.kind === 'Service';
@@ -72,13 +78,19 @@ function withAddresses(service: Service, clusterIPs: readonly string[]): Service
   };
 }
 
-function withPrograms(set: DaemonSet, addresses: readonly string[]): DaemonSet {
+function withPrograms(set: DaemonSet, settings: DnsSettings): DaemonSet {
+  const values: Readonly<Record<string, readonly string[]>> = {
+    WEFT_DNS_ADDRESSES: dnsAddresses(settings),
+    WEFT_DNS_CLIENTS: [...settings.podCidrs, ...settings.underlay],
+  };
   const copy = structuredClone(set);
   const pod = copy.spec?.template.spec;
   for (const container of pod?.containers ?? []) {
     container.image = dnsImage;
-    for (const variable of container.env ?? [])
-      if (variable.name === 'WEFT_DNS_ADDRESSES') variable.value = addresses.join(',');
+    for (const variable of container.env ?? []) {
+      const value = values[variable.name];
+      if (value !== undefined) variable.value = value.join(',');
+    }
     container.volumeMounts = [
       ...(container.volumeMounts ?? []),
       { name: 'node', mountPath: '/usr/bin/node', readOnly: true },

@@ -181,7 +181,7 @@ class Supervisor {
     const [netns, clusterCidrs] = [netnsPath(layout.routerNetns), settings.podCidrs];
     await this.#parts.startRouter({ client, clusterCidrs, netns, log: this.#log.child({ part: 'router' }) });
     await ensureLoadBalancers(client, settings.lbPool);
-    await ensureDns(client, dnsAddresses(settings));
+    await ensureDns(client, settings);
     const nodeCache = client.cache(nodes);
     await progress.step(`Nodes ready (${layout.nodes.length})`, () =>
       this.#within('every node to be Ready', nodesReady(nodeCache, layout)),

@@ -5,6 +5,7 @@ import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
 import { namespaces } from '../k8s/resources.ts';
 import type { Log } from '../log/log.ts';
+import type { Cidr } from '../net/address.ts';
 import { Plan, serverLabel, zoneLabel } from './chain/plan.ts';
 import { type Clients, followClients } from './clients.ts';
 import { type ConfigFollower, followConfigMap, type ReadConfig } from './config-map.ts';
@@ -19,6 +20,7 @@ import { QueryLog } from './query-log.ts';
 import type { DnsServerStatus } from './query-stream.ts';
 import type { ZoneView } from './resolve.ts';
 import { Responder } from './responder.ts';
+import { Sources } from './sources.ts';
 
 export interface EngineOptions {
   readonly client: Client;
@@ -28,6 +30,8 @@ export interface EngineOptions {
   readonly host?: string;
   /** The node whose pods ask; all pods may ask where it is absent. */
   readonly nodeName?: string;
+  /** Ranges of the cluster that are none of the private ones. */
+  readonly clientRanges?: readonly Cidr[];
   /** The folder where it keeps what it knows for its next start; nowhere where absent. */
   readonly stateFolder?: string;
   readonly log: Log;
@@ -101,6 +105,7 @@ export class Engine {
     const server = serverLabel(port);
     return {
       responder,
+      sources: new Sources(this.#options.clientRanges),
       get hot() {
         return (port === defaultPort ? engine.#hot?.path : undefined) ?? noHotPath;
       },

@@ -4,12 +4,15 @@ import { framed } from './forward/stream.ts';
 import type { HotPath } from './hot-path.ts';
 import type { HotAnswered } from './metrics/metrics.ts';
 import type { Responder } from './responder.ts';
+import type { Sources } from './sources.ts';
 import { listenUdp } from './udp-listener.ts';
 
 /** What answers: the hot path first, and the responder what that leaves. */
 export interface Answerer {
   readonly hot: Pick<HotPath, 'answer' | 'last'>;
   readonly responder: Responder;
+  /** Whose datagrams are believed to come from them. */
+  readonly sources: Sources;
   /** Called for each answer of the hot path. */
   onHotAnswer(answered: HotAnswered): void;
 }

@@ -1,6 +1,7 @@
 // The cluster's DNS server: watches Services, EndpointSlices and Namespaces, answers from the table of their records.
 import type { Client } from '../k8s/client.ts';
 import type { Log } from '../log/log.ts';
+import type { Cidr } from '../net/address.ts';
 import { defaultPort } from './corefile/config.ts';
 import { defaultCorefile } from './corefile/default.ts';
 import { Engine } from './engine.ts';
@@ -37,6 +38,11 @@ export interface DnsOptions {
   readonly host?: string;
   /** The node whose pods ask: their namespaces are known, for `autopath`. All pods may ask where it is absent. */
   readonly nodeName?: string;
+  /**
+   * Ranges of the cluster that are none of the private ones. Datagrams from elsewhere may have a made-up source: they get
+   * no answer that is longer than the question, but are told to ask over TCP.
+   */
+  readonly clientRanges?: readonly Cidr[];
   /** The folder where it keeps what it knows for its next start; nowhere where absent. */
   readonly stateFolder?: string;
   readonly log: Log;
@@ -74,6 +80,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     ...(options.host !== undefined && { host: options.host }),
     ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
     onConfig: () => void openings.follow(wantedBy(engine, options)),
+    ...(options.clientRanges !== undefined && { clientRanges: options.clientRanges }),
     ...(options.stateFolder !== undefined && { stateFolder: options.stateFolder }),
   });
   const openings = new Openings(log);

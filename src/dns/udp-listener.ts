@@ -3,6 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { DatagramBatch, openDatagramSocket } from '../linux/datagrams.ts';
 import { asIp, familyOf } from '../net/address.ts';
 import type { Answerer } from './listeners.ts';
+import { cutToQuestion } from './sources.ts';
 import { udpSize } from './wire.ts';
 
 /** Queries are short; what is longer than this is no query that deserves an answer. */
@@ -31,10 +32,16 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
   const family = familyOf(ip) === 'IPv6' ? 2 : 1;
   const batch = batchOfThread();
   const first = Buffer.alloc(udpSize);
+  const { sources } = answerer;
+  /** What may be sent to whom this came from, maybe. */
+  const fitting = (answer: Buffer, asked: number, from: { readonly address: string }): Buffer =>
+    answer.length <= asked || sources.has(asIp(from.address.replace(/%.*$/, '')))
+      ? answer
+      : answer.subarray(0, cutToQuestion(answer, 0, answer.length));
   const slowly = (message: Buffer, from: { readonly address: string; readonly port: number }): void => {
     const send = (answer: Buffer | undefined): void => {
       // A client that is gone is no matter of the server's.
-      if (answer !== undefined) socket.send(answer, from.port, from.address, () => {});
+      if (answer !== undefined) socket.send(fitting(answer, message.length, from), from.port, from.address, () => {});
     };
     const answer = answerer.responder.respond(message, 'udp', from);
     if (answer instanceof Promise) void answer.then(send, () => {});
@@ -48,8 +55,11 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
         const length = batch.length(index);
         const written = answerer.hot.answer(batch.memory, start, length, batch.memory, batch.answerAt(index), 'udp');
         if (written > 0) {
-          batch.answered(index, written);
-          note(answerer, length, written, family);
+          const v4 = written > length ? batch.sourceV4(index) : 0;
+          const isOwn = written <= length || (v4 >= 0 ? sources.hasV4(v4) : sources.has(batch.source(index).address));
+          const sent = isOwn ? written : cutToQuestion(batch.memory, batch.answerAt(index), written);
+          batch.answered(index, sent);
+          note(answerer, length, sent, family);
         } else if (length > 0) slowly(Buffer.from(batch.memory.subarray(start, start + length)), batch.source(index));
       }
       batch.send(fd);
@@ -61,7 +71,8 @@ export async function listenUdp(answerer: Answerer, address: string, port: numbe
     if (written === 0) slowly(message, from);
     else {
       note(answerer, message.length, written, family);
-      socket.send(Buffer.from(first.subarray(0, written)), from.port, from.address, () => {});
+      const answer = fitting(Buffer.from(first.subarray(0, written)), message.length, from);
+      socket.send(answer, from.port, from.address, () => {});
     }
     drain();
   });

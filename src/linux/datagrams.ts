@@ -179,6 +179,15 @@ export class DatagramBatch {
     return this.#words[(own + header.length) >> 2] ?? 0;
   }
 
+  /** Who sent a datagram, as the number of an address of IPv4; -1 for others. */
+  sourceV4(index: number): number {
+    const at = this.#at.names + index * nameRoom;
+    const { memory } = this;
+    if (memory[at] !== AF_INET) return -1;
+    const octet = (place: number): number => memory[at + 4 + place] ?? 0;
+    return octet(0) * 0x1000000 + ((octet(1) << 16) | (octet(2) << 8) | octet(3));
+  }
+
   /** Who sent a datagram. */
   source(index: number): DatagramSource {
     const at = this.#at.names + index * nameRoom;

@@ -8,7 +8,7 @@ import { serveOnNode } from '../dns/node/serve.ts';
 import { type DnsOptions, startDns } from '../dns/start.ts';
 import { inCluster } from '../k8s/connect.ts';
 import { createLog } from '../log/log.ts';
-import { asIp, type Ip } from '../net/address.ts';
+import { asCidr, asIp, type Ip } from '../net/address.ts';
 
 /** So long a server goes on to answer what was asked before clients were led elsewhere; the Corefile says it otherwise. */
 const lameduckSeconds = process.env.WEFT_DNS_LAMEDUCK_SECONDS;
@@ -59,6 +59,7 @@ try {
       host: process.env.WEFT_NODE_NAME,
       nodeName: process.env.WEFT_NODE_NAME,
     }),
+    clientRanges: listed(process.env.WEFT_DNS_CLIENTS).map(asCidr),
     stateFolder: '/var/lib/weft-dns',
     log,
   };
