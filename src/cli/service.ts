@@ -9,8 +9,11 @@ import { type Entrance, type Outcome, type ServiceView, viewService } from '../e
 import { type Client, isNotFound } from '../k8s/client.ts';
 import { defaultProxyMode, type ProxyMode, proxyModeAnnotation, proxyModes } from '../k8s/network-config.ts';
 import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import { listAddresses } from '../linux/addresses.ts';
+import { Netlink } from '../linux/netlink.ts';
 import { netnsPath } from '../linux/netns.ts';
-import { parseCidr } from '../net/address.ts';
+import { type Ip, parseCidr } from '../net/address.ts';
+import { nodePortAddresses } from '../proxy/node-port-addresses.ts';
 import type { ProxyNode } from '../proxy/service-port.ts';
 import { existingCluster, nameOption } from './options.ts';
 import { print, printJson, printTable, UsageError } from './output.ts';
@@ -86,14 +89,19 @@ async function inspect(
   const node: ProxyNode = {
     name: layout.name,
     addresses: layout.addresses,
-    nodePortAddresses: layout.addresses,
+    nodePortAddresses: nodePortAddresses(settings.nodePortAddresses, layout.addresses, presentAddresses(layout)),
     podCidrs: (nodeObject.spec.podCIDRs ?? []).map(parseCidr).filter((range) => range !== undefined),
     ...(zone !== undefined && { zone }),
   };
-  const { view, models } = viewService({ service, slices: slices.items, node, externalIps: false });
+  const { view, models } = viewService({ service, slices: slices.items, node, externalIps: settings.externalIps });
   const netns = netnsPath(layout.name);
   const kernel = serviceInKernel({ mode, netns, models, node, clusterCidrs: settings.podCidrs });
   return { service: view, node: { name: node.name, mode, ...(zone !== undefined && { zone }) }, kernel };
+}
+
+function presentAddresses({ name }: NodeLayout): Ip[] {
+  using nl = Netlink.open(netnsPath(name));
+  return listAddresses(nl).map(({ address }) => address);
 }
 
 function printReport({ service, node, kernel }: Report): void {

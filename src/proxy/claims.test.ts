@@ -29,8 +29,23 @@ const shown = (models: readonly ServicePortModel[] | undefined): string =>
   (models ?? []).flatMap((one) => serviceAddresses(one, node).map(({ address }) => address)).join(' ');
 const external = [asIp('192.0.2.1')];
 
+/** Claims that know the models of all Services, as the proxy does. */
+function newClaims(): Pick<Claims, 'set'> {
+  const known = new Map<string, readonly ServicePortModel[]>();
+  const claims = new Claims(
+    () => node,
+    (owner) => known.get(owner) ?? [],
+  );
+  return {
+    set(owner, models) {
+      known.set(owner, models);
+      return claims.set(owner, models);
+    },
+  };
+}
+
 test('of two Services that claim an external IP with a port the first by name has it, and the other one after it', () => {
-  const claims = new Claims(() => node);
+  const claims = newClaims();
   assert.equal(
     shown(claims.set('default/b', [model('b', '10.96.0.2', { externalIps: external })]).get('default/b')),
     '10.96.0.2 192.0.2.1',
@@ -41,7 +56,7 @@ test('of two Services that claim an external IP with a port the first by name ha
 });
 
 test('nobody takes the cluster address of another Service by an external IP, nor the address of a balancer', () => {
-  const claims = new Claims(() => node);
+  const claims = newClaims();
   const thief = [model('a', '10.96.0.1', { externalIps: ['10.96.0.2', '192.0.2.9'].map(asIp) })];
   claims.set('default/a', thief);
   const changed = claims.set('default/b', [model('b', '10.96.0.2', { loadBalancerIps: [asIp('192.0.2.9')] })]);
@@ -50,7 +65,7 @@ test('nobody takes the cluster address of another Service by an external IP, nor
 });
 
 test('other ports and protocols of an address are no conflict', () => {
-  const claims = new Claims(() => node);
+  const claims = newClaims();
   claims.set('default/a', [model('a', '10.96.0.1', { externalIps: external })]);
   for (const part of [{ port: port(81) }, { protocol: 'UDP' as const }]) {
     const changed = claims.set('default/b', [model('b', '10.96.0.2', { externalIps: external, ...part })]);
@@ -97,7 +112,7 @@ test('whatever comes and goes, each address has exactly one Service, the same on
   fc.assert(
     fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
       const follow = (all: typeof steps): Map<string, string> => {
-        const claims = new Claims(() => node);
+        const claims = newClaims();
         const granted = new Map<string, readonly ServicePortModel[]>();
         for (const one of all) for (const [owner, now] of claims.set(one.owner, models(one))) granted.set(owner, now);
         const holders = new Map<string, string>();

@@ -25,14 +25,19 @@ const precedes = (a: Claim, b: Claim): boolean =>
  */
 export class Claims {
   readonly #node: () => Pick<ProxyNode, 'nodePortAddresses'>;
-  readonly #models = new Map<string, readonly ServicePortModel[]>();
+  readonly #modelsOf: (owner: string) => readonly ServicePortModel[];
   /** Who has an address; all claims of it where there are several. */
   readonly #claims = new Map<string, Claim | readonly Claim[]>();
   /** The claims that an owner made, as they were made. */
   readonly #made = new Map<string, ReadonlyMap<string, AddressKind>>();
 
-  constructor(node: () => Pick<ProxyNode, 'nodePortAddresses'>) {
+  /** `modelsOf` decides again what a Service is: all models of all Services would be most of the proxy's memory. */
+  constructor(
+    node: () => Pick<ProxyNode, 'nodePortAddresses'>,
+    modelsOf: (owner: string) => readonly ServicePortModel[],
+  ) {
     this.#node = node;
+    this.#modelsOf = modelsOf;
   }
 
   /** Replaces what a Service is; returns the Services whose models are now others (itself always), with these. */
@@ -42,14 +47,13 @@ export class Claims {
     const contested = new Set<string>();
     for (const [key, kind] of before) if (now.get(key) !== kind) this.#release(owner, key, contested);
     for (const [key, kind] of now) if (before.get(key) !== kind) this.#claim({ owner, kind }, key, contested);
-    if (models.length === 0) {
-      this.#models.delete(owner);
-      this.#made.delete(owner);
-    } else {
-      this.#models.set(owner, models);
-      this.#made.set(owner, now);
-    }
-    return new Map([owner, ...contested].map((one) => [one, this.#granted(one)]));
+    if (models.length === 0) this.#made.delete(owner);
+    else this.#made.set(owner, now);
+    const others = [...contested].filter((other) => other !== owner);
+    return new Map([
+      [owner, this.#granted(owner, models)],
+      ...others.map((other) => [other, this.#granted(other, this.#modelsOf(other))] as const),
+    ]);
   }
 
   #claim(claim: Claim, key: string, contested: Set<string>): void {
@@ -68,8 +72,7 @@ export class Claims {
   }
 
   /** The models of a Service without the addresses that it does not get. */
-  #granted(owner: string): readonly ServicePortModel[] {
-    const models = this.#models.get(owner) ?? [];
+  #granted(owner: string, models: readonly ServicePortModel[]): readonly ServicePortModel[] {
     const lost = new Set<string>();
     for (const [key, kind] of this.#made.get(owner) ?? []) {
       const claims = this.#claims.get(key);

@@ -30,6 +30,8 @@ export interface SyncObserver {
   failed(): void;
   /** What nobody needs any more could not be deleted. */
   cleanUpFailed(): void;
+  /** The flows of former endpoints were looked for, which took so many seconds. */
+  flowsForgotten(seconds: number): void;
 }
 
 export interface SyncOptions {
@@ -51,6 +53,8 @@ export class ServiceSync {
   readonly #unwritten = new Set<string>();
   /** The UDP ports as they were written. */
   readonly #models = new Map<string, readonly ServicePortModel[]>();
+  /** How each Service that has models is decided. */
+  readonly #deciders = new Map<string, () => readonly ServicePortModel[]>();
   readonly #claims: Claims;
   readonly #external = new ExternalAddresses();
   readonly #stale: FlowFilter[] = [];
@@ -75,7 +79,7 @@ export class ServiceSync {
     this.#writer = writer;
     this.#options = options;
     this.#log = options.log;
-    this.#claims = new Claims(options.node);
+    this.#claims = new Claims(options.node, (owner) => this.#deciders.get(owner)?.() ?? []);
   }
 
   /** How much there is in the kernel. */
@@ -160,7 +164,10 @@ export class ServiceSync {
     for (const owner of this.#pending.keys()) this.#unwritten.add(owner);
     for (const [owner, decide] of this.#pending) {
       try {
-        this.#set(owner, decide());
+        const models = decide();
+        if (models.length === 0) this.#deciders.delete(owner);
+        else this.#deciders.set(owner, decide);
+        this.#set(owner, models);
       } catch (error) {
         // One Service that cannot be expressed must not keep the others from the kernel; it stays as it was.
         this.#log.error({ owner, error: String(error) }, 'this Service cannot be put into rules');
@@ -220,10 +227,12 @@ export class ServiceSync {
   #forgetStaleFlows(): void {
     if (this.#stale.length === 0 || this.#isForgetting) return;
     this.#isForgetting = true;
+    const begin = performance.now();
     this.#forgetting = deleteFlows(this.#stale.splice(0))
       .catch((error: unknown) => this.#log.warn({ error: String(error) }, 'stale UDP flows stay'))
       .then(() => {
         this.#isForgetting = false;
+        this.#options.observer?.flowsForgotten((performance.now() - begin) / 1000);
         this.#forgetStaleFlows();
       });
   }

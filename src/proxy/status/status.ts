@@ -110,6 +110,10 @@ export class ProxyStatus implements SyncObserver {
     this.#metrics.cleanUpFailed(this.#options.mode());
   }
 
+  flowsForgotten(seconds: number): void {
+    this.#metrics.conntrackReconciled(seconds);
+  }
+
   stop(): void {
     this.#checks.stop();
     for (const server of this.#servers) {
