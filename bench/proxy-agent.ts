@@ -46,7 +46,7 @@ say({ started: performance.now() - begin });
 started = true;
 for await (const line of createInterface({ input: process.stdin })) {
   if (line !== 'memory') break;
-  await delay(2_000);
+  await delay(5_000);
   clearInterval(watch);
   say({ ...process.memoryUsage(), peak });
 }

@@ -14,6 +14,7 @@ const { functions: c } = dlopen(null, {
   unshare: { return: 'i32', arguments: ['i32'] },
   mount: { return: 'i32', arguments: ['string', 'string', 'string', 'u64', 'string'] },
   umount2: { return: 'i32', arguments: ['string', 'i32'] },
+  malloc_trim: { return: 'i32', arguments: ['u64'] },
   if_nametoindex: { return: 'u32', arguments: ['string'] },
 });
 
@@ -124,4 +125,9 @@ export function mount(source: string, target: string, type: string, flags: numbe
 /** umount2(2); flags as in sys/mount.h. */
 export function umount(target: string, flags: number): void {
   check(c.umount2(target, flags), `unmounting ${target}`);
+}
+
+/** Gives memory that malloc(3) holds and nobody uses back to the kernel. */
+export function trimMalloc(): void {
+  c.malloc_trim(0n);
 }

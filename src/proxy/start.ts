@@ -9,6 +9,7 @@ import type { Node, Service, ServiceCIDR } from '../k8s/types.generated.ts';
 import { listAddresses } from '../linux/addresses.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
 import type { Scheduler } from '../linux/ipvs.ts';
+import { releaseMemory } from '../linux/memory.ts';
 import { Netlink } from '../linux/netlink.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
@@ -59,6 +60,10 @@ export interface ProxyOptions {
   readonly iptables?: Iptables;
 }
 
+/** From so many entries in the kernel on the start leaves much garbage behind. */
+const manyEntries = 50_000;
+/** It is given back so long after the start, when nothing refers to it any more. */
+const releaseMs = 2_000;
 const zoneLabel = 'topology.kubernetes.io/zone';
 
 /**
@@ -128,6 +133,8 @@ class ServiceProxy {
     this.#followMode();
     if (serveStatus) this.#status.serve();
     await this.#sync.start();
+    // What was read and written for the start is several times what is kept of it.
+    if (this.#sync.size > manyEntries) setTimeout(releaseMemory, releaseMs).unref();
     const count = this.#caches.services.list().length;
     log.info({ mode: this.#sync.mode, services: count, size: this.#sync.size }, 'Services are in the kernel');
   }
