@@ -43,7 +43,6 @@ export interface Header {
 }
 
 export const isResponse = (header: Header): boolean => (header.flags & flagResponse) !== 0;
-export const isTruncated = (header: Header): boolean => (header.flags & flagTruncated) !== 0;
 
 /** The header, or undefined where the message is too short for one. */
 export function readHeader(message: Buffer): Header | undefined {

@@ -50,7 +50,7 @@ export function readWord<T extends string>({ name, line }: Line, text: string | 
 }
 
 /** The codes of answers by the names that CoreDNS prints. */
-export const rcodeNames: Readonly<Record<string, number>> = {
+const rcodeNames: Readonly<Record<string, number>> = {
   NOERROR: rcode.noError,
   FORMERR: rcode.formatError,
   SERVFAIL: rcode.serverFailure,
