@@ -62,7 +62,7 @@ async function deleteGroup(filters: readonly FlowFilter[]): Promise<number> {
   const body = header(family);
   const list = { type: getFlows, body, attributes: kernelFilter(filters), what: 'listing the tracked connections' };
   const found: Flow[] = [];
-  for (const part of nl.dumpInParts(list)) {
+  for await (const part of nl.dumpInParts(list)) {
     found.push(...part.flatMap((message) => parseFlow(message, family) ?? []).filter(isWanted));
     await nextTurn();
   }

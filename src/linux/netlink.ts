@@ -180,12 +180,13 @@ export class Netlink implements Disposable {
   }
 
   /**
-   * As {@link dump}, a part at a time: the kernel makes the next one when it is asked for. Objects that change meanwhile
-   * may be missed. The socket must not be used for anything else until the last part.
+   * As {@link dump}, a part at a time. The kernel makes the first part while it is sent to, on a thread of libuv's pool:
+   * that is its whole search where little is found. It makes each next part when that is asked for. Objects that change
+   * meanwhile may be missed. The socket must not be used for anything else until the last part.
    */
-  *dumpInParts(request: Request): Generator<Message[]> {
+  async *dumpInParts(request: Request): AsyncGenerator<Message[]> {
     const sequence = ++this.#sequence;
-    libc.send(this.fd, encodeRequest(request, flag.dump, sequence));
+    await writeInPool(this.fd, encodeRequest(request, flag.dump, sequence));
     for (;;) {
       const part: Message[] = [];
       const isLast = this.#readPart(sequence, request.what, (message) => part.push(message));

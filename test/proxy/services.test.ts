@@ -154,6 +154,21 @@ describe('Services', { timeout: 60_000 }, () => {
     );
   });
 
+  test('of two Services that claim an external IP the first by name has it; nobody takes the cluster address of another', async () => {
+    const claimed = ['198.51.100.9', '10.96.0.3'];
+    const second = service('claim-b', { clusterIP: '10.96.0.52', externalIPs: claimed });
+    await proxy.put(second, slice('claim-b', [b]));
+    assert.match(await ask('outside', 'tcp', '198.51.100.9', 80), /^b /);
+    assert.match(await ask('outside', 'tcp', '10.96.0.3', 80), /^a /);
+    const first = service('claim-a', { clusterIP: '10.96.0.51', externalIPs: claimed });
+    await proxy.put(first, slice('claim-a', [c]));
+    assert.deepEqual(names(await askMany(4, 'outside', 'tcp', '198.51.100.9', 80)), ['c']);
+    await proxy.delete(first);
+    assert.deepEqual(names(await askMany(4, 'outside', 'tcp', '198.51.100.9', 80)), ['b']);
+    await proxy.delete(second);
+    assert.match(await ask('outside', 'tcp', '10.96.0.3', 80), /^a /);
+  });
+
   test('IPv6 Services work as those of IPv4 do', async () => {
     await network.serve('b', 'b6', 8080, 'fd44:1::3');
     await proxy.put(
