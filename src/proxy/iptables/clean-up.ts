@@ -49,19 +49,14 @@ export function removal(saved: Saved, kept: ReadonlySet<string>): TableChange[] 
 }
 
 /**
- * Removes the rules of both families and of every backend that is in use in this network namespace. True where the
- * guard of 127.0.0.0/8 went with them. Throws an IptablesError where iptables refuses.
+ * Takes what this mode ever wrote out of the kernel, but for the chains that are `kept`: in both families, and in every
+ * backend that is in use in this network namespace. Throws an IptablesError where iptables refuses.
  */
-export async function removeKubeProxyRules(kept: ReadonlySet<string>): Promise<boolean> {
-  let isUnguarded = false;
+export async function cleanUpIptables(kept: ReadonlySet<string>): Promise<void> {
   for (const iptables of backendsInUse()) {
-    for (const family of ['IPv4', 'IPv6'] as const) {
-      const changes = removal(await iptables.save(family), kept);
-      await iptables.restore(family, changes);
-      isUnguarded ||= family === 'IPv4' && changes.some(({ deleted }) => deleted?.includes(filterChains.localnet));
-    }
+    for (const family of ['IPv4', 'IPv6'] as const)
+      await iptables.restore(family, removal(await iptables.save(family), kept));
   }
-  return isUnguarded;
 }
 
 /** To ask iptables-legacy makes the tables of ip_tables where there are none. */

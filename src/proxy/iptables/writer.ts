@@ -1,14 +1,13 @@
 // Writes Services into iptables as kube-proxy does: a chain for each port of a Service and for each endpoint.
 import { readFileSync } from 'node:fs';
 import type { Iptables } from '../../linux/iptables-run.ts';
-import { routeLocalnet, writeSysctl } from '../../linux/netns.ts';
 import { monitorNftables } from '../../linux/nft-monitor.ts';
 import { type Cidr, type Family, familyOf, type Ip } from '../../net/address.ts';
 import { isLoopback } from '../node-port-addresses.ts';
 import { type ProxyNode, type ServicePortModel, servicePortName } from '../service-port.ts';
 import type { ServiceWriter } from '../writer.ts';
 import { canaryChain, filterChains, natChains } from './chain-names.ts';
-import { removeKubeProxyRules, sharedChains } from './clean-up.ts';
+import { cleanUpIptables, sharedChains } from './clean-up.ts';
 import { RuleTables } from './rule-tables.ts';
 import { type ServiceRules, serviceRules } from './service-rules.ts';
 
@@ -103,7 +102,6 @@ export class IptablesWriter implements ServiceWriter {
     for (const of of this.#families) {
       this.#setTerse(of);
       const saved = of.isWritten ? undefined : await this.#options.iptables.save(of.family);
-      if (saved !== undefined) this.#openLocalhost();
       const { changes, written } = of.tables.plan(saved);
       of.isWritten = false;
       await this.#options.iptables.restore(of.family, changes);
@@ -119,10 +117,6 @@ export class IptablesWriter implements ServiceWriter {
     for (const models of this.#models.values())
       for (const model of models)
         if (model.family === of.family) of.tables.set(portKey(model), of.rules(model, this.#options.node.addresses));
-  }
-
-  #openLocalhost(): void {
-    if (this.#options.nodePortAddresses === 'all') writeSysctl(routeLocalnet, '1');
   }
 
   async audit(): Promise<string[]> {
@@ -188,12 +182,6 @@ export class IptablesWriter implements ServiceWriter {
     for (const of of this.#families) of.isWritten = false;
     await cleanUpIptables(kept);
   }
-}
-
-/** Takes what this mode ever wrote out of the kernel, but for chains that another mode has made its own (`nat CHAIN`). */
-export async function cleanUpIptables(kept: ReadonlySet<string>): Promise<void> {
-  const isUnguarded = await removeKubeProxyRules(kept);
-  if (isUnguarded) writeSysctl(routeLocalnet, '0');
 }
 
 const endpointCount = (models: readonly ServicePortModel[]): number =>
