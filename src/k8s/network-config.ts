@@ -13,6 +13,10 @@ export type FabricKindName = (typeof fabricKinds)[number];
 export const proxyModes = ['nftables', 'iptables', 'ipvs'] as const;
 export type ProxyMode = (typeof proxyModes)[number];
 
+/** How a virtual server of IPVS chooses one of its real servers (ipvsadm(8) says how each one does). */
+export const ipvsSchedulers = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'sh', 'mh', 'dh', 'sed', 'nq'] as const;
+export type IpvsScheduler = (typeof ipvsSchedulers)[number];
+
 /** An annotation of a Node: the proxy mode that is in place there. */
 export const proxyModeAnnotation = 'network.weft.dev/proxy-mode';
 
@@ -79,6 +83,21 @@ export function readProxyMode(
   if (mode !== undefined) return { mode };
   const { namespace, name } = networkConfigKey;
   return { problem: `ConfigMap ${namespace}/${name}: proxy.mode: '${named}' must be one of ${proxyModes.join(', ')}` };
+}
+
+/** Each in turn, as with kube-proxy. */
+export const defaultIpvsScheduler: IpvsScheduler = 'rr';
+
+/** The scheduler that the settings ask for in the mode ipvs, or one line about why they cannot be followed. */
+export function readIpvsScheduler({
+  data = {},
+}: ConfigMap): { readonly scheduler: IpvsScheduler } | { readonly problem: string } {
+  const named = data['proxy.ipvsScheduler'] ?? defaultIpvsScheduler;
+  const scheduler = ipvsSchedulers.find((one) => one === named);
+  if (scheduler !== undefined) return { scheduler };
+  const { namespace, name } = networkConfigKey;
+  const all = ipvsSchedulers.join(', ');
+  return { problem: `ConfigMap ${namespace}/${name}: proxy.ipvsScheduler: '${named}' must be one of ${all}` };
 }
 
 export const defaultNetworkConfig: NetworkConfig = {

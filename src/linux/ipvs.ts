@@ -37,10 +37,6 @@ const IP_VS_SVC_F_SCHED_MH_PORT = 0x10;
 const IP_VS_CONN_F_MASQ = 0;
 const protocolNumbers: Readonly<Record<L4Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
-/** How a virtual server chooses: the modules ip_vs_* of the kernel. */
-export const schedulers = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'sh', 'mh', 'dh', 'sed', 'nq'] as const;
-export type Scheduler = (typeof schedulers)[number];
-
 /** What names a virtual server: no two can be equal in these. */
 export interface VirtualServerName {
   readonly address: Ip;
@@ -50,7 +46,7 @@ export interface VirtualServerName {
 
 /** An address and port whose new connections are given to one of the real servers. */
 export interface VirtualServer extends VirtualServerName {
-  /** One of {@link schedulers}; one that somebody else made may have another one. */
+  /** How it chooses: the name of a module ip_vs_* of the kernel, such as rr (each in turn). */
   readonly scheduler: string;
   /** A client keeps its real server for so many seconds after its last connection; for nobody where absent. */
   readonly persistentSeconds?: number;

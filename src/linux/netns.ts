@@ -59,6 +59,24 @@ export function createNamedNetns(name: string): void {
   }
 }
 
+/**
+ * Runs a function with the calling thread inside of a new namespace, which ends with all that is in it when nothing that
+ * was started or opened there is left; as {@link inNetns}.
+ */
+export function inNewNetns<T>(work: () => T): T {
+  const back = openSync(ownNetns, 'r');
+  try {
+    libc.unshare(libc.CLONE_NEWNET);
+    try {
+      return work();
+    } finally {
+      libc.setns(back, libc.CLONE_NEWNET);
+    }
+  } finally {
+    closeSync(back);
+  }
+}
+
 /** Takes the name away; the namespace ends with its last process. False where there was no such name. */
 export function deleteNamedNetns(name: string): boolean {
   const path = netnsPath(name);

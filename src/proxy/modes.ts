@@ -1,6 +1,5 @@
 // The proxy modes, and what each has to offer: the one place where a new one is added.
 import { type Iptables, openIptables } from '../linux/iptables-run.ts';
-import type { Scheduler } from '../linux/ipvs.ts';
 import { routeLocalnet, writeSysctl } from '../linux/netns.ts';
 import { type Nft, openNft } from '../linux/nft-run.ts';
 import type { Cidr } from '../net/address.ts';
@@ -24,8 +23,6 @@ export interface ModeContext {
   readonly nft?: Nft;
   /** The way to iptables; by default that of the backend which this process's network namespace uses. */
   readonly iptables?: Iptables;
-  /** In the mode ipvs: how one of several endpoints is chosen; rr, each in turn, by default. */
-  readonly ipvsScheduler?: Scheduler;
 }
 
 interface Mode {
@@ -55,15 +52,10 @@ const modes: Readonly<Record<ProxyMode, Mode>> = {
     cleanUp: (_context, kept) => cleanUpIptables(kept),
   },
   ipvs: {
-    async open({ node: given, clusterCidrs, iptables, ipvsScheduler = 'rr' }) {
+    async open({ node: given, clusterCidrs, iptables }) {
       // There is no NodePort on 127.0.0.1 in this mode.
       const node = { ...given, nodePortAddresses: given.nodePortAddresses.filter((address) => !isLoopback(address)) };
-      return new IpvsWriter({
-        iptables: iptables ?? (await openIptables()),
-        node,
-        clusterCidrs,
-        scheduler: ipvsScheduler,
-      });
+      return new IpvsWriter({ iptables: iptables ?? (await openIptables()), node, clusterCidrs });
     },
     cleanUp: (_context, kept) => cleanUpIpvs(kept),
   },

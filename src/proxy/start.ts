@@ -2,13 +2,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Cache, Change, Client } from '../k8s/client.ts';
 import { createRecorder, type Recorder } from '../k8s/events.ts';
-import { defaultProxyMode, networkConfigKey, readProxyMode } from '../k8s/network-config.ts';
+import {
+  defaultIpvsScheduler,
+  defaultProxyMode,
+  networkConfigKey,
+  readIpvsScheduler,
+  readProxyMode,
+} from '../k8s/network-config.ts';
 import { keyOf } from '../k8s/object.ts';
 import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node, Service, ServiceCIDR } from '../k8s/types.generated.ts';
 import { listAddresses } from '../linux/addresses.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
-import type { Scheduler } from '../linux/ipvs.ts';
 import { releaseMemory } from '../linux/memory.ts';
 import { Netlink } from '../linux/netlink.ts';
 import type { Nft } from '../linux/nft-run.ts';
@@ -45,8 +50,6 @@ export interface ProxyOptions {
   readonly mode?: ProxyMode;
   /** How rules are written where that ConfigMap does not say it (yet); nftables by default. */
   readonly defaultMode?: ProxyMode;
-  /** In the mode ipvs: how one of several endpoints is chosen; rr, each in turn, by default. */
-  readonly ipvsScheduler?: Scheduler;
   /** Whether Services may claim addresses by spec.externalIPs; not by default. */
   readonly externalIps?: boolean;
   /** Whether metrics and health are served, at kube-proxy's ports 10249 and 10256 of all addresses; not by default. */
@@ -89,6 +92,7 @@ class ServiceProxy {
   readonly #report: ModeReport;
   readonly #sync: ModeSwitch;
   #node: ProxyNode;
+  #scheduler = defaultIpvsScheduler;
   /** The addresses of Services that lie in no range of theirs. */
   #outer: readonly Ip[] = [];
   #ends: readonly (() => void)[] = [];
@@ -120,7 +124,10 @@ class ServiceProxy {
         this.#setFacts();
         this.#setRoutes();
       }),
-      this.#caches.configs.subscribe(() => this.#followMode()),
+      this.#caches.configs.subscribe(() => {
+        this.#followMode();
+        this.#followScheduler();
+      }),
       this.#caches.nodes.subscribe((change) => this.#nodeChanged(change)),
       this.#caches.services.subscribe((change) => this.#serviceChanged(change)),
       this.#caches.slices.subscribe((change) => {
@@ -131,6 +138,7 @@ class ServiceProxy {
     ];
     await Promise.all(Object.values(this.#caches).map((cache) => cache.synced));
     this.#followMode();
+    this.#followScheduler();
     if (serveStatus) this.#status.serve();
     await this.#sync.start();
     // What was read and written for the start is several times what is kept of it.
@@ -205,6 +213,15 @@ class ServiceProxy {
     else this.#sync.follow(wanted.mode);
   }
 
+  #followScheduler(): void {
+    const config = this.#caches.configs.get(networkConfigKey);
+    if (config === undefined) return;
+    const found = readIpvsScheduler(config);
+    if ('problem' in found) this.#report.impossible(found.problem);
+    else this.#scheduler = found.scheduler;
+    this.#setFacts();
+  }
+
   /** Has a Service, named `namespace/name`, decided anew when the next change is written. */
   #update(key: string): void {
     const { externalIps = false } = this.#options;
@@ -244,7 +261,8 @@ class ServiceProxy {
   }
 
   #setFacts(): void {
-    this.#sync.setFacts({ serviceCidrs: this.#ranges(), podCidrs: this.#node.podCidrs });
+    const ipvsScheduler = this.#scheduler;
+    this.#sync.setFacts({ serviceCidrs: this.#ranges(), podCidrs: this.#node.podCidrs, ipvsScheduler });
   }
 
   #setRoutes(): void {

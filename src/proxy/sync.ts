@@ -214,11 +214,14 @@ export class ServiceSync {
       this.#tidyTimer = undefined;
       if (this.#writing !== undefined) return this.#tidyLater();
       this.#run(async () => {
-        await this.#writer.tidy().catch((error: unknown) => {
+        try {
+          // There may be more to do: connections that have not ended yet.
+          if (await this.#writer.tidy()) this.#tidyLater();
+        } catch (error) {
           this.#failures++;
           this.#options.observer?.cleanUpFailed();
           this.#log.warn({ error: String(error) }, 'what nobody needs any more could not be deleted');
-        });
+        }
       });
     }, tidyMilliseconds);
   }

@@ -1,5 +1,5 @@
 // What every way of writing Services into the kernel offers: nftables, iptables, IPVS.
-import type { ProxyMode } from '../k8s/network-config.ts';
+import type { IpvsScheduler, ProxyMode } from '../k8s/network-config.ts';
 import type { Cidr } from '../net/address.ts';
 import type { ServicePortModel } from './service-port.ts';
 
@@ -11,6 +11,8 @@ export interface ProxyFacts {
   readonly serviceCidrs: readonly Cidr[];
   /** The ranges of the pods of this node; none where the Node object does not say. */
   readonly podCidrs: readonly Cidr[];
+  /** In the mode ipvs: how virtual servers choose, unless their Service says otherwise; rr where absent. */
+  readonly ipvsScheduler?: IpvsScheduler;
 }
 
 /**
@@ -43,4 +45,6 @@ export interface ServiceWriter {
   cleanUp(kept?: ReadonlySet<string>): Promise<void>;
   /** The chains of iptables that this mode writes, where it does: `nat KUBE-SERVICES`. */
   readonly iptablesChains?: ReadonlySet<string>;
+  /** Gives back what the writer holds open, when it is not used any more. What is written stays. */
+  close?(): void;
 }

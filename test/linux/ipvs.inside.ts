@@ -1,8 +1,9 @@
 // Virtual servers and IP sets in a kernel that has them; run in a virtual machine by ipvs.test.ts.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { ipvsSchedulers } from '../../src/k8s/network-config.ts';
 import { type IpsetElement, Ipsets, type IpsetType } from '../../src/linux/ipset.ts';
-import { Ipvs, schedulers, type VirtualServer } from '../../src/linux/ipvs.ts';
+import { Ipvs, type VirtualServer } from '../../src/linux/ipvs.ts';
 import { changeLink } from '../../src/linux/links.ts';
 import { Netlink } from '../../src/linux/netlink.ts';
 import { createNamedNetns, deleteNamedNetns, netnsPath } from '../../src/linux/netns.ts';
@@ -67,7 +68,7 @@ describe('virtual servers', () => {
     });
 
   test('every scheduler is known to the kernel, for every protocol', () => {
-    for (const scheduler of schedulers)
+    for (const scheduler of ipvsSchedulers)
       for (const protocol of ['tcp', 'udp', 'sctp'] as const) {
         const server: VirtualServer = { address: asIp('10.96.0.2'), protocol, port: port(80), scheduler };
         ipvs.addServer(server);

@@ -1,22 +1,15 @@
-// The IPVS mode, in a virtual machine whose kernel has it.
-import assert from 'node:assert/strict';
+// The mode ipvs, in a virtual machine whose kernel has it.
 import { test } from 'node:test';
-import { runInVm, whyNoVm } from '../vm/vm.ts';
+import { passesInside } from '../vm/inside.ts';
+import { whyNoVm } from '../vm/vm.ts';
 
-test('the case tables in IPVS', { skip: await whyNoVm() }, async () => {
-  const { code, output } = await runInVm({
-    modules: ['br_netfilter'],
-    command: ['scripts/node', 'test/proxy/cases-ipvs.inside.ts'],
-    timeoutSeconds: 180,
-  });
-  assert.equal(code, 0, output);
-});
+const skip = await whyNoVm();
+const programs = { WEFT_PROXY_PROCESS: 'test/proxy/proxy-process.ts' };
 
-test('to the mode ipvs and from it, without a failed request', { skip: await whyNoVm() }, async () => {
-  const { code, output } = await runInVm({
-    modules: ['br_netfilter'],
-    command: ['scripts/node', 'test/proxy/mode-change-ipvs.inside.ts'],
-    timeoutSeconds: 180,
-  });
-  assert.equal(code, 0, output);
-});
+test('Services in IPVS, and Services of SCTP in all modes: see ipvs.inside.ts', { skip }, () =>
+  passesInside('test/proxy/ipvs.inside.ts', { modules: ['br_netfilter', 'sctp'], programs, timeoutSeconds: 300 }),
+);
+
+test('to the mode ipvs and from it, without a failed request: see mode-change-ipvs.inside.ts', { skip }, () =>
+  passesInside('test/proxy/mode-change-ipvs.inside.ts', { modules: ['br_netfilter'], programs, timeoutSeconds: 180 }),
+);

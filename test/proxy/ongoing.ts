@@ -1,4 +1,4 @@
-// Clients that go on while the proxy changes: requests one after the other, and a connection that stays.
+// Clients of peer.pl that go on while something changes: a connection that is held, and many short ones.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -58,26 +58,39 @@ export class Line {
     this.#child.stdout?.setEncoding('utf8');
   }
 
-  async say(word: string): Promise<void> {
+  /** Says a word, and hears it again; returns the name of the endpoint. */
+  async say(word: string): Promise<string> {
     const { stdin, stdout } = this.#child;
     if (stdin === null || stdout === null) throw new Error('the client has no pipes');
     if (this.#name === undefined) {
       const [greeting]: string[] = await once(stdout, 'data');
-      this.#name = greeting?.split(' ')[0];
+      this.#name = greeting?.split(' ')[0] ?? '';
     }
     stdin.write(`${word}\n`);
     assert.deepEqual(await once(stdout, 'data'), [`${this.#name} ${word}\n`]);
+    return this.#name;
   }
 
+  /** Ends it in due form. */
   end(): void {
     this.#child.stdin?.end();
+  }
+
+  /** Breaks it off (RST), so that both ends forget it soon. */
+  reset(): void {
+    this.#child.stdin?.write('reset\n');
   }
 }
 
 const line = `
   use IO::Socket::IP;
+  use Socket qw(SOL_SOCKET SO_LINGER);
   $| = 1;
   my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die;
   print scalar <$socket>;
-  while (my $line = <STDIN>) { $socket->print($line); print scalar <$socket> }
+  while (my $line = <STDIN>) {
+    if ($line eq "reset\\n") { setsockopt($socket, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0)); close $socket; exit }
+    $socket->print($line);
+    print scalar <$socket>;
+  }
 `;

@@ -66,7 +66,7 @@ class Told {
   }
 }
 const told = new Told();
-if (mode === 'ipvs') setInterval(tellMarkersOfIpvs, 20);
+if (mode === 'ipvs' || !fixed) setInterval(tellMarkersOfIpvs, 20);
 
 const start = (): Promise<{ stop(): Promise<void> }> =>
   startProxy({

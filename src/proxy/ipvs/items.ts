@@ -1,7 +1,8 @@
 // Decides what a Service is in IPVS on this node: virtual servers, addresses of kube-ipvs0, elements of sets. Pure.
 // The sets are filled as kube-proxy fills them (pkg/proxy/ipvs/proxier.go).
+import type { IpvsScheduler } from '../../k8s/network-config.ts';
 import type { IpsetElement } from '../../linux/ipset.ts';
-import { type RealServer, realServerKey, type Scheduler, type VirtualServer } from '../../linux/ipvs.ts';
+import { type RealServer, realServerKey, type VirtualServer } from '../../linux/ipvs.ts';
 import type { L4Protocol } from '../../linux/nft.ts';
 import {
   type Cidr,
@@ -39,7 +40,7 @@ export type Item =
 export interface ItemOptions {
   readonly node: Pick<ProxyNode, 'addresses' | 'nodePortAddresses'>;
   /** How virtual servers choose, unless their Service says otherwise. */
-  readonly scheduler: Scheduler;
+  readonly scheduler: IpvsScheduler;
 }
 
 const l4Protocols: Readonly<Record<Protocol, L4Protocol>> = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' };
@@ -74,7 +75,7 @@ const boundItems = (address: Ip, element: MakeElement): Item[] => [
   element('KUBE-IPVS-IPS', { ip: address }),
 ];
 
-function serverItem(model: ServicePortModel, at: ServiceAddress, scheduler: Scheduler): Item {
+function serverItem(model: ServicePortModel, at: ServiceAddress, scheduler: IpvsScheduler): Item {
   const chosen = endpointsFor(model, at.kind);
   const reals = chosen.map(({ ip, port, weight }): RealServer => ({ ip, port, weight }));
   const keys = new Set(reals.map(realServerKey));
@@ -96,12 +97,12 @@ function serverItem(model: ServicePortModel, at: ServiceAddress, scheduler: Sche
 }
 
 /** Schedulers that do not weigh, and what they are called where they do. */
-const weighing: Readonly<Partial<Record<Scheduler, Scheduler>>> = { rr: 'wrr', lc: 'wlc' };
+const weighing: Readonly<Partial<Record<IpvsScheduler, IpvsScheduler>>> = { rr: 'wrr', lc: 'wlc' };
 
 function schedulerOf(
   model: ServicePortModel,
   chosen: readonly Backend[],
-  scheduler: Scheduler,
+  scheduler: IpvsScheduler,
 ): Pick<VirtualServer, 'scheduler' | 'hashPort'> {
   if (model.choice === 'client-address') return { scheduler: 'mh' };
   // As kube-proxy: by address and port, so that one client's connections are spread.

@@ -158,6 +158,11 @@ export class IpvsKernel {
     return server === undefined || this.#ipvs.server(server) !== undefined;
   }
 
+  /** The number of our link in what the kernel announces. */
+  get link(): number {
+    return this.#link;
+  }
+
   hasLink(): boolean {
     return findLink(this.#links, dummyLink)?.up === true;
   }

@@ -77,6 +77,15 @@ export class RuleKeeper {
     this.#isWritten = false;
   }
 
+  /** Whether chains of these names are there that another mode has written. */
+  async isReplacing(): Promise<boolean> {
+    const saved = await this.#iptables.save(this.#family);
+    const isOwn = saved.get(ownChain.table)?.chains.has(ownChain.chain) === true;
+    return (
+      !isOwn && this.#wanted.some(({ table, chains }) => chains.some(({ name }) => saved.get(table)?.chains.has(name)))
+    );
+  }
+
   /** Writes the rules where they are not. The sets that they name must be there. */
   async apply(): Promise<void> {
     if (this.#isWritten) return;

@@ -1,7 +1,12 @@
 // Writes Services into IPVS as kube-proxy does: virtual servers, addresses of kube-ipvs0, sets, and a few rules.
 
+import { defaultIpvsScheduler, type IpvsScheduler } from '../../k8s/network-config.ts';
+import { parseAddress, RTM_DELADDR } from '../../linux/addresses.ts';
 import type { Iptables } from '../../linux/iptables-run.ts';
-import type { Scheduler, VirtualServerName } from '../../linux/ipvs.ts';
+import type { VirtualServerName } from '../../linux/ipvs.ts';
+import { parseLink, RTM_DELLINK } from '../../linux/links.ts';
+import type { Message } from '../../linux/netlink.ts';
+import { monitorNetlink, routeGroup } from '../../linux/netlink-monitor.ts';
 import { monitorNftables } from '../../linux/nft-monitor.ts';
 import { type Cidr, type Family, familyOf } from '../../net/address.ts';
 import type { ProxyNode, ServicePortModel } from '../service-port.ts';
@@ -20,8 +25,6 @@ export interface IpvsOptions {
   readonly node: Pick<ProxyNode, 'addresses' | 'nodePortAddresses'>;
   /** The ranges of all pods: what comes from elsewhere is masqueraded on its way to a cluster address. */
   readonly clusterCidrs: readonly Cidr[];
-  /** How virtual servers choose, unless their Service says otherwise. */
-  readonly scheduler: Scheduler;
 }
 
 /** How often the kernel, which announces nothing of these, is asked whether somebody emptied them, in ms. */
@@ -35,8 +38,10 @@ export class IpvsWriter implements ServiceWriter {
   readonly #rules: readonly RuleKeeper[];
   readonly #kernel: IpvsKernel;
   readonly #wanted = new WantedItems();
+  readonly #models = new Map<string, readonly ServicePortModel[]>();
   /** What is in the kernel; undefined where it must be read first. */
   #there: Map<string, Item> | undefined;
+  #scheduler: IpvsScheduler = defaultIpvsScheduler;
   #isWriting = false;
   #glances = 0;
 
@@ -57,14 +62,25 @@ export class IpvsWriter implements ServiceWriter {
 
   set(owner: string, models: readonly ServicePortModel[]): void {
     const own = models.filter(({ family }) => this.#families.includes(family));
+    if (own.length === 0) this.#models.delete(owner);
+    else this.#models.set(owner, own);
+    this.#setItems(owner, own);
+  }
+
+  #setItems(owner: string, models: readonly ServicePortModel[]): void {
+    const options = { node: this.#options.node, scheduler: this.#scheduler };
     this.#wanted.set(
       owner,
-      own.flatMap((model) => itemsOf(model, this.#options)),
+      models.flatMap((model) => itemsOf(model, options)),
     );
   }
 
   setFacts(facts: ProxyFacts): void {
     for (const rules of this.#rules) rules.set({ ...facts, clusterCidrs: this.#options.clusterCidrs });
+    const { ipvsScheduler = defaultIpvsScheduler } = facts;
+    if (ipvsScheduler === this.#scheduler) return;
+    this.#scheduler = ipvsScheduler;
+    for (const [owner, models] of this.#models) this.#setItems(owner, models);
   }
 
   async apply(): Promise<void> {
@@ -80,18 +96,36 @@ export class IpvsWriter implements ServiceWriter {
     const known = this.#there;
     // Until all is written nothing is known for sure.
     this.#there = undefined;
-    if (known === undefined) {
-      stopDraining();
-      setIpvsSysctls();
-      this.#kernel.prepare();
+    if (known !== undefined) {
+      await this.#writeRules();
+      await this.#kernel.apply(changes(this.#wanted.takeTouched(), this.#wanted.items, known), known);
+      this.#there = known;
+      return;
     }
-    const there = known ?? (await this.#kernel.read());
-    const touched = this.#wanted.takeTouched();
-    const keys = known === undefined ? new Set([...there.keys(), ...this.#wanted.items.keys()]) : touched;
-    await this.#kernel.apply(changes(keys, this.#wanted.items, there), there);
-    // Last, for they take the place of those of the mode iptables: until then its chains lead to the endpoints.
-    for (const rules of this.#rules) await rules.apply();
+    stopDraining();
+    setIpvsSysctls();
+    this.#kernel.prepare();
+    const there = await this.#kernel.read();
+    this.#wanted.takeTouched();
+    const all = changes(new Set([...there.keys(), ...this.#wanted.items.keys()]), this.#wanted.items, there);
+    // The rules drop what is sent to addresses that are in no set, and masquerade by the sets: so they come after those,
+    // and before the addresses, at which the Services are reached from then on. Where they take the place of another
+    // mode's, which serves until then, they come last.
+    const addresses = all.findIndex((change) => change.do === 'add' && change.item.kind === 'address');
+    const first = addresses < 0 || (await this.#isReplacing()) ? all.length : addresses;
+    await this.#kernel.apply(all.slice(0, first), there);
+    await this.#writeRules();
+    await this.#kernel.apply(all.slice(first), there);
     this.#there = there;
+  }
+
+  async #isReplacing(): Promise<boolean> {
+    for (const rules of this.#rules) if (await rules.isReplacing()) return true;
+    return false;
+  }
+
+  async #writeRules(): Promise<void> {
+    for (const rules of this.#rules) await rules.apply();
   }
 
   async audit(): Promise<string[]> {
@@ -118,14 +152,27 @@ export class IpvsWriter implements ServiceWriter {
     const endMonitor = monitorNftables((written) => {
       if (written === undefined || [...written].some((table) => tables.has(table))) disturbed();
     });
+    const isWhole = (there: ReadonlyMap<string, Item>): boolean => this.#isWriting || this.#glance(there);
     const timer = setInterval(() => {
-      if (this.#there !== undefined && !this.#isWriting && !this.#glance(this.#there)) disturbed();
+      if (this.#there !== undefined && !isWhole(this.#there)) disturbed();
     }, glanceMs);
     timer.unref();
+    const { link, ipv4Address, ipv6Address } = routeGroup;
+    const endLinks = monitorNetlink({ groups: [link, ipv4Address, ipv6Address] }, (event) => {
+      if (event.type === 'overrun' || event.messages.some((message) => this.#isLoss(message))) disturbed();
+    });
     return () => {
       endMonitor();
+      endLinks();
       clearInterval(timer);
     };
+  }
+
+  /** Whether the kernel announces the end of our link, or of one of its addresses that we want there. */
+  #isLoss(message: Message): boolean {
+    if (message.type === RTM_DELLINK) return parseLink(message).name === dummyLink;
+    const lost = message.type === RTM_DELADDR ? parseAddress(message) : undefined;
+    return lost?.link === this.#kernel.link && this.#wanted.items.has(`address ${lost.address}`);
   }
 
   #glance(there: ReadonlyMap<string, Item>): boolean {
@@ -161,8 +208,11 @@ export class IpvsWriter implements ServiceWriter {
 
   async cleanUp(kept: ReadonlySet<string> = new Set()): Promise<void> {
     this.#there = undefined;
-    this.#kernel.close();
     await cleanUpIpvs(kept);
+  }
+
+  close(): void {
+    this.#kernel.close();
   }
 }
 
