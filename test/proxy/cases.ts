@@ -42,7 +42,7 @@ const everybody = (outcome: Outcome) => ({
   ExternalIP: all(outcome),
 });
 
-export const serviceCases: readonly ServiceCase[] = [
+const serviceCases: readonly ServiceCase[] = [
   {
     rule: 'policies Cluster',
     endpoints: 'a c',
