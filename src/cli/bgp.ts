@@ -104,8 +104,9 @@ function row({ name, neighbor, neighborAs, state, since, imported, exported, fil
   ];
 }
 
-/** `node:weft-worker` is how BIRD calls the session with that node. */
-const neighbour = (session: string): string => session.replace(/^(node|peer):/, '$1 ');
+/** `node:weft-worker` is how BIRD calls the session with that node, `lb:NAMESPACE:NAME` that of a BGPPeer. */
+const neighbour = (session: string): string =>
+  session.replace(/^(node|peer):/, '$1 ').replace(/^lb:([^:]*):/, 'BGPPeer $1/');
 
 async function statusOf(layout: ClusterLayout, node: NodeLayout): Promise<NodeStatus> {
   // The socket lies in the node's own mount namespace, which its processes see.

@@ -1,15 +1,15 @@
 // The bgp fabric of a whole cluster: two families, a router of one's own beside it, what weft bgp says, and kill -9.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { replaceAddress } from '../../src/linux/addresses.ts';
 import { changeLink, createVeth, findLink } from '../../src/linux/links.ts';
 import { Netlink } from '../../src/linux/netlink.ts';
 import { createNamedNetns, deleteNamedNetns, inNetns, netnsPath } from '../../src/linux/netns.ts';
-import { asIp } from '../../src/net/address.ts';
-import { kubeconfig, kubectl, run, weft } from '../e2e/tools.ts';
+import { asIp, type Mac } from '../../src/net/address.ts';
+import { apply, kubeconfig, kubectl, run, weft } from '../e2e/tools.ts';
 import { birdIsMissing, eventually, reaches, runIn } from './lab.ts';
 
 const cluster = 'wtbgp';
@@ -36,13 +36,19 @@ async function sessions(): Promise<string[]> {
   );
 }
 
+/** The next router at that address is the one that the nodes remember. */
+const routerMac = '02:57:00:00:02:00' as Mac;
+
 /** A router on the cluster's LAN at 172.18.0.200, with 203.0.113.1 behind it. */
 function startRouter(folder: string): { readonly netns: string } & Disposable {
   const netns = `wt-${cluster}-tor`;
   createNamedNetns(netns);
   using lan = Netlink.open(netnsPath(`${cluster}-underlay`));
   const master = findLink(lan, 'lan')?.index ?? 0;
-  createVeth(lan, { name: 'tor', master, up: true }, { name: 'eth0', netns: openSync(netnsPath(netns), 'r') });
+  // An open descriptor would keep the namespace, and its link, after its end.
+  const inside = openSync(netnsPath(netns), 'r');
+  createVeth(lan, { name: 'tor', master, up: true }, { name: 'eth0', netns: inside, mac: routerMac });
+  closeSync(inside);
   using nl = Netlink.open(netnsPath(netns));
   const link = findLink(nl, 'eth0')?.index ?? 0;
   for (const index of [1, link]) changeLink(nl, index, { up: true });
@@ -53,7 +59,7 @@ function startRouter(folder: string): { readonly netns: string } & Disposable {
     config,
     `router id 172.18.0.200;
     protocol device {}
-    protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
+    protocol kernel { merge paths on; ipv4 { import none; export where source = RTS_BGP; }; }
     protocol static { ipv4; route 203.0.113.0/24 blackhole; }
     protocol bgp any {
       local 172.18.0.200 as 64600;
@@ -73,6 +79,26 @@ function startRouter(folder: string): { readonly netns: string } & Disposable {
     },
   };
 }
+
+/** As MetalLB's documentation has them, but for the namespace. */
+const metallb = `
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: { name: tor, namespace: default }
+spec: { myASN: 64512, peerASN: 64600, peerAddress: 172.18.0.200 }
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: { name: outside, namespace: default, labels: { of: bgp } }
+spec:
+  addresses: [198.51.100.0/28]
+  serviceAllocation: { serviceSelectors: [{ matchLabels: { app: web } }] }
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: { name: outside, namespace: default }
+spec: { ipAddressPoolSelectors: [{ matchLabels: { of: bgp } }] }
+`;
 
 test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: birdIsMissing }, async (t) => {
   const folder = mkdtempSync('/tmp/wt-bgp-cluster-');
@@ -157,6 +183,26 @@ test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: bir
       return !pids.includes(String(agent)) && (await sessions()).length === before.length;
     });
     assert.deepEqual(await sessions(), before);
+  });
+
+  await t.test('manifests of MetalLB: a router has ways to a load balancer over the nodes that answer', async () => {
+    using router = startRouter(folder);
+    await apply(metallb);
+    await kubectl('create', 'deployment', 'web', '--image=weft.local/busybox:1', '--', 'sleep', '600');
+    await kubectl('rollout', 'status', 'deployment/web', '--timeout=30s');
+    await kubectl('expose', 'deployment', 'web', '--port=80', '--type=LoadBalancer');
+    const ways = (): string[] => runIn(router.netns, 'ip', 'route', 'show', '198.51.100.0').match(/via \S+/g) ?? [];
+    await eventually('both nodes are ways to it', 15_000, () => ways().length === 2);
+    const policy = (externalTrafficPolicy: string) =>
+      kubectl('patch', 'service', 'web', '-p', JSON.stringify({ spec: { externalTrafficPolicy } }));
+    await policy('Local');
+    await eventually('the node of the pod is the one way', 2000, () => ways().length === 1);
+    await kubectl('scale', 'deployment', 'web', '--replicas=0');
+    // It would serve until it has ended.
+    await kubectl('delete', 'pod', '-l', 'app=web', '--force', '--grace-period=0');
+    await eventually('nobody is left to answer', 2000, () => ways().length === 0);
+    assert.match(await kubectl('describe', 'service', 'web'), /nodeAssigned .*with protocol "bgp"/);
+    await kubectl('delete', 'service/web', 'deployment/web', 'bgppeer/tor', '--namespace=default');
   });
 
   await t.test('another fabric takes over, and nothing of BGP is left', async () => {
