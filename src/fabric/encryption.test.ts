@@ -36,12 +36,16 @@ for (const fabric of ['host-gw', 'vxlan'] as const)
         owner: 'Node b',
       },
     ]);
-    const routes = plan.routes.map(({ to, link, via, table }) => `${table ?? 'main'}: ${to} ${link} ${via ?? '-'}`);
+    const routes = plan.routes.map(
+      ({ to, link, unreachable, table }) => `${table ?? 'main'}: ${to} ${unreachable ? 'unreachable' : link}`,
+    );
     assert.deepEqual(routes, [
-      'main: 10.244.1.0/24 weft-wg -',
-      '118: 172.18.0.3/32 weft-wg -',
-      'main: fd00::100/120 weft-wg -',
-      '118: fd18::3/128 weft-wg -',
+      'main: 10.244.0.0/16 unreachable',
+      'main: 10.244.1.0/24 weft-wg',
+      '118: 172.18.0.3/32 weft-wg',
+      'main: fd00::/64 unreachable',
+      'main: fd00::100/120 weft-wg',
+      '118: fd18::3/128 weft-wg',
     ]);
     assert.deepEqual(
       plan.rules.map(({ from, table }) => `${from} ${table}`),
@@ -58,7 +62,10 @@ test('a node without a key is no peer, is routed into the device all the same, a
   for (const options of [{}, { wireguard: 'no key' }]) {
     const plan = decide([own, other(options)]);
     assert.deepEqual(plan.wireguardPeers, []);
-    assert.deepEqual(new Set(plan.routes.map(({ link }) => link)), new Set(['weft-wg']));
+    assert.deepEqual(
+      new Set(plan.routes.map(({ link, unreachable }) => (unreachable ? 'nowhere' : link))),
+      new Set(['nowhere', 'weft-wg']),
+    );
     assert.match(plan.problems[0]?.reason ?? '', /no WireGuard key: nothing is sent/);
   }
 });

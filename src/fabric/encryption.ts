@@ -23,6 +23,9 @@ export const encryptedTable = 118;
 /** Of the rules that lead to it: before the main table. */
 export const encryptedPriority = 1180;
 
+/** The metric after which no other one comes. */
+const lastResort = 0xffffffff;
+
 /** What the outer headers take of each packet: IP, UDP 8, WireGuard 32. */
 const overhead = { IPv4: 60, IPv6: 80 };
 
@@ -50,7 +53,19 @@ export function decideEncrypted(input: FabricInput): FabricPlan {
       problems.push({ owner, reason: 'it has published no WireGuard key: nothing is sent to its pods' });
   const own = peers.own?.podCidrs ?? [];
   const rules = own.map((from): FabricRule => ({ from, table: encryptedTable, owner: peers.own?.owner ?? '' }));
-  return { ...emptyPlan, ...endpoint, routes: sortRoutes(routesOf(peers.reaches)), rules, problems };
+  return {
+    ...emptyPlan,
+    ...endpoint,
+    routes: sortRoutes([...routesOf(peers.reaches), ...noOtherWay(input)]),
+    rules,
+    problems,
+  };
+}
+
+/** What has no route of its own, such as the range of a node that has left, takes no default route in clear. */
+function noOtherWay({ context, peers }: FabricInput): FabricRoute[] {
+  const owner = peers.own?.owner ?? '';
+  return context.clusterCidrs.map((to) => ({ to, unreachable: true, metric: lastResort, owner }));
 }
 
 function waiting({ peers }: FabricInput, waitsFor: string, problems: readonly FabricProblem[]): FabricPlan {

@@ -153,6 +153,7 @@ export class FabricKernel {
       replaceRoute(this.#nl, { ...route, ...through, protocol: fabricProtocol });
       state.routes.set(keyOf.route(entry), entry);
       const via = entry.via === undefined ? '' : ` via ${entry.via}`;
+      if (entry.unreachable === true) return `no way to the rest of ${entry.to}`;
       return `route ${entry.to}${via}${link === undefined ? '' : ` dev ${link}`}`;
     });
     each(difference.rules, ({ owner: _, ...entry }) => {

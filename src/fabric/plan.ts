@@ -66,6 +66,8 @@ export interface FabricRoute {
   readonly metric?: number;
   /** The table that it is in; the main one where absent. */
   readonly table?: number;
+  /** There is no way: what has no route of a longer prefix is refused. */
+  readonly unreachable?: boolean;
   /** The largest packet that the node itself sends that way, where it is less than the link's. */
   readonly mtu?: number;
   /** The object that asks for it: `Node worker2`. */

@@ -45,8 +45,9 @@ export function readKernel(nl: Netlink, links: readonly Link[], wireguard: () =>
 
 function readRoutes(nl: Netlink, names: ReadonlyMap<number, string>, state: KernelState): void {
   for (const table of [undefined, encryptedTable])
-    for (const { to, via, link, metric, mtu } of listRoutes(nl, {
+    for (const { to, via, link, metric, mtu, unreachable } of listRoutes(nl, {
       protocol: fabricProtocol,
+      unreachable: true,
       ...(table !== undefined && { table }),
     })) {
       const through = link === undefined ? undefined : names.get(link);
@@ -57,6 +58,7 @@ function readRoutes(nl: Netlink, names: ReadonlyMap<number, string>, state: Kern
         ...(metric !== undefined && { metric }),
         ...(table !== undefined && { table }),
         ...(mtu !== undefined && { mtu }),
+        ...(unreachable === true && { unreachable }),
       });
     }
   for (const { from, table } of listRules(nl, fabricProtocol)) put(state.rules, keyOf.rule, { from, table });

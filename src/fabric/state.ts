@@ -43,6 +43,7 @@ export interface PresentRoute {
   readonly metric?: number;
   /** Absent: the main one. */
   readonly table?: number;
+  readonly unreachable?: boolean;
   readonly mtu?: number;
 }
 
@@ -140,7 +141,7 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
     plan.routes,
     kept(state.routes),
     keyOf.route,
-    (a, b) => a.via === b.via && a.link === b.link && a.mtu === b.mtu,
+    (a, b) => a.via === b.via && a.link === b.link && a.mtu === b.mtu && a.unreachable === b.unreachable,
   );
   const rules = compare(plan.rules, state.rules, keyOf.rule, () => true);
   return {

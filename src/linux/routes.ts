@@ -1,4 +1,4 @@
-// Routes through rtnetlink (linux/rtnetlink.h): unicast routes with one next hop, which is what Weft makes.
+// Routes through rtnetlink (linux/rtnetlink.h): unicast routes with one next hop, and unreachable ones.
 import { asCidr, type Cidr, type Family, familyOf, type Ip, rangeOf } from '../net/address.ts';
 import { addressFamily, ipBytes, ipFromBytes } from './addresses.ts';
 import { attribute, flag, isGone, type Message, type Netlink, nested, parseAttributes, u32 } from './netlink.ts';
@@ -9,6 +9,7 @@ const RTM_GETROUTE = 26;
 const RTA = { dst: 1, oif: 4, gateway: 5, priority: 6, prefsrc: 7, metrics: 8, table: 15 };
 const RTAX_MTU = 2;
 const RTN_UNICAST = 1;
+const RTN_UNREACHABLE = 7;
 const RTNH_F_ONLINK = 4;
 const SCOPE = { universe: 0, link: 253 };
 
@@ -34,6 +35,8 @@ export interface Route {
   readonly mtu?: number;
   /** The next hop is reached over the link though no address of the link covers it. */
   readonly onLink?: boolean;
+  /** There is no way: packets are refused (ICMP: host unreachable), and no shorter prefix is looked at. */
+  readonly unreachable?: boolean;
 }
 
 function request(route: Route): { body: Buffer; attributes: Buffer[] } {
@@ -45,8 +48,9 @@ function request(route: Route): { body: Buffer; attributes: Buffer[] } {
   body.writeUInt8(prefix, 1);
   body.writeUInt8(table < 256 ? table : 0, 4);
   body.writeUInt8(route.protocol, 5);
-  body.writeUInt8(route.via === undefined && family === 'IPv4' ? SCOPE.link : SCOPE.universe, 6);
-  body.writeUInt8(RTN_UNICAST, 7);
+  const isDirect = route.via === undefined && route.unreachable !== true;
+  body.writeUInt8(isDirect && family === 'IPv4' ? SCOPE.link : SCOPE.universe, 6);
+  body.writeUInt8(route.unreachable === true ? RTN_UNREACHABLE : RTN_UNICAST, 7);
   body.writeUInt32LE(route.onLink === true ? RTNH_F_ONLINK : 0, 8);
   const attributes = [
     ...(prefix === 0 ? [] : [attribute(RTA.dst, ipBytes(route.to.split('/')[0] as Ip))]),
@@ -87,6 +91,8 @@ export interface RouteSelection {
   readonly table?: number;
   /** Only routes that this protocol number made. */
   readonly protocol?: number;
+  /** Also those that say that there is no way. */
+  readonly unreachable?: boolean;
 }
 
 /** The unicast routes of a table. */
@@ -99,6 +105,7 @@ export function listRoutes(nl: Netlink, selection: RouteSelection = {}): Route[]
     .filter(
       (route) =>
         route.table === (selection.table ?? mainTable) &&
+        (route.unreachable !== true || selection.unreachable === true) &&
         (selection.protocol === undefined || route.protocol === selection.protocol),
     );
 }
@@ -128,11 +135,12 @@ export function deleteRoutesOf(nl: Netlink, made: number): number {
   return count;
 }
 
-/** The route of an RTM_NEWROUTE or RTM_DELROUTE message; undefined where it is no unicast route of an IP family. */
+/** The route of an RTM_NEWROUTE or RTM_DELROUTE message; undefined where it is no unicast or unreachable one of an IP family. */
 export function parseRoute(message: Message): Route | undefined {
   const { body } = message;
   const family = body.readUInt8(0) === 2 ? 'IPv4' : body.readUInt8(0) === 10 ? 'IPv6' : undefined;
-  if (family === undefined || body.readUInt8(7) !== RTN_UNICAST) return undefined;
+  const type = body.readUInt8(7);
+  if (family === undefined || (type !== RTN_UNICAST && type !== RTN_UNREACHABLE)) return undefined;
   const found = parseAttributes(body.subarray(12));
   const destination = found.get(RTA.dst);
   const zero = family === 'IPv4' ? '0.0.0.0' : '::';
@@ -151,5 +159,6 @@ export function parseRoute(message: Message): Route | undefined {
     ...(metric === undefined ? {} : { metric }),
     ...(mtu === undefined ? {} : { mtu }),
     ...((body.readUInt32LE(8) & RTNH_F_ONLINK) === 0 ? {} : { onLink: true }),
+    ...(type === RTN_UNREACHABLE && { unreachable: true }),
   };
 }

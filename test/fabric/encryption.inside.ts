@@ -84,12 +84,19 @@ test('what is sent to a node without a key is refused, not sent in clear', async
   assert.deepEqual((await sniffer.stop()).clear, []);
 });
 
-test('a node that is gone is no peer any more', async () => {
+test('a node that is gone is no peer any more, and nothing takes a default route to its pods', async () => {
   lab.tellNodes(lab.nodes.map(({ object }) => object));
   const [a] = lab.nodes;
   await until('no route', () => !routesOf(a?.netns ?? '').includes('10.244.9.0/24'));
   lab.tellNodes(lab.nodes.slice(0, 1).map(({ object }) => object));
   await until('no peer', () => peersOf(a?.netns ?? '').length === 0);
+  const [from, to] = model.pods;
+  assert.ok(a && from && to);
+  runIn(a.netns, 'ip', 'route', 'add', 'default', 'via', '172.18.0.3');
+  const sniffer = await listen();
+  assert.throws(() => runIn(from.netns, 'busybox', 'ping', '-c', '1', '-W', '1', to.addresses[0] ?? ''));
+  assert.deepEqual((await sniffer.stop()).clear, []);
+  runIn(a.netns, 'ip', 'route', 'delete', 'default');
   lab.tellNodes(lab.nodes.map(({ object }) => object));
   await model.inPlace();
 });

@@ -8,6 +8,6 @@ test('encrypted between nodes: see encryption.inside.ts', { skip: await whyNoVm(
     modules: ['wireguard', 'vxlan'],
     programs: { WEFT_LAB_AGENT: 'test/cni/agent.ts' },
     memoryMegabytes: 2048,
-    timeoutSeconds: 240,
+    timeoutSeconds: 400,
   }),
 );

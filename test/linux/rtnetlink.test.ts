@@ -132,6 +132,22 @@ test('addresses and routes of both families come back as they were written', () 
   assert.equal(deleteAddress(nl, six), false);
 });
 
+test('an unreachable route refuses what no longer prefix takes, and is listed where it is asked for', () => {
+  const netns = namespace();
+  using nl = Netlink.open(netnsPath(netns));
+  const ranges = ['10.5.0.0/16', 'fd05::/48'].map(asCidr);
+  const routes = ranges.map((to) => ({ to, unreachable: true, metric: 0xffffffff, protocol: 118, table: 254 }));
+  for (const route of routes) replaceRoute(nl, route);
+  const found = listRoutes(nl, { protocol: 118, unreachable: true });
+  assert.deepEqual(
+    found.map(({ to, unreachable, metric }) => ({ to, unreachable, metric })),
+    ranges.map((to) => ({ to, unreachable: true, metric: 0xffffffff })),
+  );
+  assert.deepEqual(listRoutes(nl, { protocol: 118 }), []);
+  for (const route of routes) assert.equal(deleteRoute(nl, route), true);
+  assert.deepEqual(listRoutes(nl, { protocol: 118, unreachable: true }), []);
+});
+
 test('the routes of one protocol are deleted, those without a next hop too, and the others stay', () => {
   const name = namespace();
   using nl = Netlink.open(netnsPath(name));
