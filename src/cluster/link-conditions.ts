@@ -109,7 +109,9 @@ export function planConditions(layout: ClusterLayout, conditions: readonly LinkC
       rules.push({ statements: [...way, { do: 'class', minor }], comment });
     }
   }
-  const hook = { type: 'filter', hook: 'forward', priority: 0 } as const;
+  // That of filters on bridges (NF_BR_PRI_FILTER_BRIDGED). br_netfilter's own is 0, and where it is loaded Linux
+  // leaves out all others that have 0 too (seen with 6.1).
+  const hook = { type: 'filter', hook: 'forward', priority: -200 } as const;
   return { chains: [{ name: 'forward', hook, rules }], classes };
 }
 

@@ -54,3 +54,10 @@ test('a delay and a rate go together', () => {
   // 30,000 bytes take 240 ms at a megabit a second, each way; a little of it may pass at once.
   assert.ok(ms >= 200 + 2 * 200, `${ms} ms`);
 });
+
+test('a cut is one also where br_netfilter is loaded, as on most nodes', () => {
+  set({ between: [b.name, c.name], cut: true });
+  assert.throws(() => runIn(b.name, 'busybox', 'ping', '-c', '1', '-W', '1', c.address));
+  set();
+  roundTrip(b, c);
+});

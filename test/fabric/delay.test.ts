@@ -12,7 +12,10 @@ import { passesInside } from '../vm/inside.ts';
 import { whyNoVm } from '../vm/vm.ts';
 
 test('a slow link holds packets back: see delay.inside.ts', { skip: await whyNoVm() }, () =>
-  passesInside('test/fabric/delay.inside.ts', { modules: ['sch_netem', 'sch_htb'], timeoutSeconds: 90 }),
+  passesInside('test/fabric/delay.inside.ts', {
+    modules: ['sch_netem', 'sch_htb', 'br_netfilter'],
+    timeoutSeconds: 180,
+  }),
 );
 
 test('where the kernel cannot hold packets back, a delay is refused and nothing is kept', (t) => {
