@@ -11,6 +11,8 @@ import { createLog } from '../log/log.ts';
 import { asCidr, asIp, type Ip } from '../net/address.ts';
 
 /** So long a server goes on to answer what was asked before clients were led elsewhere; the Corefile says it otherwise. */
+/** So long it takes until everybody in the cluster knows that a pod is ending. */
+const noticeMs = 2000;
 const lameduckSeconds = process.env.WEFT_DNS_LAMEDUCK_SECONDS;
 const lameduckMs = lameduckSeconds === undefined ? undefined : Number(lameduckSeconds) * 1000;
 
@@ -36,7 +38,7 @@ type Common = Omit<DnsOptions, 'addresses'>;
 async function startOnNode(common: Common, serviceAddresses: readonly Ip[]): Promise<() => Promise<void>> {
   const nodeAddresses = listed(process.env.WEFT_NODE_ADDRESSES);
   const server = await serveOnNode({ ...common, serviceAddresses, nodeAddresses, metricsAddress: everywhere() });
-  return () => server.end(lameduckMs);
+  return () => server.end({ noticeMs, ...(lameduckMs !== undefined && { lameduckMs }) });
 }
 
 /** Whoever ends it has taken it out of the Service by then; some clients do not know yet. */

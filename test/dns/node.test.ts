@@ -93,7 +93,7 @@ for (const mode of ['nftables', 'iptables'] as const)
       const before = await ask();
       const end = once(server, 'exit');
       server.kill('SIGTERM');
-      await answeredFrom(elsewhere, 500);
+      await answeredFrom(elsewhere, 1000);
       await end;
       assert.equal(dig('a', '+tcp', '@10.96.0.10'), elsewhere);
       assert.equal(dig('node', '@10.96.0.10'), elsewhere);

@@ -21,7 +21,7 @@ const common = { client, zone: 'cluster.local', port: 53, upstreams: [], log: cr
 const end =
   serviceAddresses.length > 0
     ? await serveOnNode({ ...common, nodeAddresses: [own], serviceAddresses: serviceAddresses.map(asIp) }).then(
-        (server) => () => server.end(500),
+        (server) => () => server.end({ noticeMs: 100, lameduckMs: 400 }),
       )
     : await startDns({ ...common, addresses: [own] }).then((dns) => () => dns.stop());
 console.log('listening');

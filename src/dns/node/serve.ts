@@ -12,13 +12,20 @@ export interface NodeDnsOptions extends Omit<DnsOptions, 'addresses' | 'statusAd
   readonly nodeAddresses: readonly string[];
 }
 
+export interface EndTimes {
+  /**
+   * So long all goes on as before: whoever ends the server has told the cluster, and by then nobody takes it for one of
+   * the Service's ready endpoints any more. Else its own clients would be led back to it.
+   */
+  readonly noticeMs: number;
+  /** So long it answers what comes although clients are led to others; default: what the Corefile says. */
+  readonly lameduckMs?: number;
+}
+
 export interface NodeDns {
   readonly dns: Dns;
-  /**
-   * Ends without a lost question: clients are led to other servers first; what was asked before is answered for as long
-   * as `lameduckMs`, by default for as long as the Corefile says.
-   */
-  end(lameduckMs?: number): Promise<void>;
+  /** Ends without a lost question: clients are led to other servers before it stops to answer. */
+  end(times: EndTimes): Promise<void>;
 }
 
 const busyMs = 100;
@@ -40,7 +47,8 @@ export async function serveOnNode(options: NodeDnsOptions): Promise<NodeDns> {
   attachment.announce(() => dns.isReady());
   return {
     dns,
-    async end(lameduckMs = dns.lameduckMs()) {
+    async end({ noticeMs, lameduckMs = dns.lameduckMs() }) {
+      await delay(noticeMs);
       options.log.info({ lameduckMs }, 'clients are led to other servers');
       await attachment.withdraw();
       await delay(lameduckMs);
