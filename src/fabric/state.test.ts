@@ -3,15 +3,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node } from '../k8s/types.generated.ts';
 import { asCidr } from '../net/address.ts';
+import { keyFromBytes, type WireguardKey } from '../net/wireguard-key.ts';
 import { inputOf, node } from './fixtures.ts';
 import { decideFabric } from './kinds.ts';
 import type { FabricPlan } from './plan.ts';
 import { diffPlan, emptyState, type KernelState, keyOf } from './state.ts';
 
 const own = node('a', ['10.244.0.0/24'], ['172.18.0.2']);
-const peer = (n: number): Node => node(`b${n}`, [`10.244.${n}.0/24`], [`172.18.1.${n}`], { vtep: `172.18.1.${n}` });
-const planOf = (fabric: 'host-gw' | 'vxlan', ...nodes: Node[]): FabricPlan =>
-  decideFabric(inputOf([own, ...nodes], { fabric }));
+const key = (n: number): WireguardKey => keyFromBytes(Buffer.alloc(32, n));
+const peer = (n: number): Node =>
+  node(`b${n}`, [`10.244.${n}.0/24`], [`172.18.1.${n}`], { vtep: `172.18.1.${n}`, wireguard: key(n) });
+const planOf = (fabric: 'host-gw' | 'vxlan' | 'encrypted', ...nodes: Node[]): FabricPlan =>
+  fabric === 'encrypted'
+    ? decideFabric({ ...inputOf([own, ...nodes], { encrypted: true }), wireguardKey: key(255) })
+    : decideFabric(inputOf([own, ...nodes], { fabric }));
 
 /** The kernel after a plan was written. */
 function stateOf(plan: FabricPlan): KernelState {
@@ -42,7 +47,7 @@ function writes(plan: FabricPlan, state: KernelState): number {
 }
 
 test('what is there as wanted is not written again', () => {
-  for (const fabric of ['host-gw', 'vxlan'] as const) {
+  for (const fabric of ['host-gw', 'vxlan', 'encrypted'] as const) {
     const plan = planOf(fabric, peer(1), peer(2));
     assert.equal(writes(plan, stateOf(plan)), 0);
   }
@@ -52,6 +57,7 @@ test('a node that joins or leaves costs the same number of writes among 2 and am
   for (const [fabric, expected] of [
     ['host-gw', 1],
     ['vxlan', 3],
+    ['encrypted', 3],
   ] as const)
     for (const count of [2, 200]) {
       const peers = Array.from({ length: count }, (_, index) => peer(index + 1));
@@ -99,4 +105,20 @@ test('a route of an earlier life without a wanted destination goes', () => {
   const stale = { to: asCidr('10.244.9.0/24') };
   state.routes.set(keyOf.route(stale), stale);
   assert.deepEqual(diffPlan(plan, state).stale.routes, [stale]);
+});
+
+test('a node with another key is a new peer, and the former one goes; a device with another key is changed, not made', () => {
+  const before = planOf('encrypted', peer(1));
+  const changed = node('b1', ['10.244.1.0/24'], ['172.18.1.1'], { wireguard: key(7) });
+  const { made, wireguardPeers, stale, routes } = diffPlan(planOf('encrypted', changed), stateOf(before));
+  assert.deepEqual([made.length, wireguardPeers.length, routes.length], [0, 1, 0]);
+  assert.deepEqual(
+    stale.wireguardPeers.map(({ publicKey }) => publicKey),
+    [key(1)],
+  );
+  const state = stateOf(before);
+  for (const [name, link] of state.links)
+    if (link.kind === 'wireguard') state.links.set(name, { ...link, publicKey: key(9) });
+  const own = diffPlan(before, state);
+  assert.deepEqual([own.made.length, own.changed.length], [0, 1]);
 });
