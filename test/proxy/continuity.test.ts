@@ -7,7 +7,12 @@ import { ProxyProcess, service, slice } from './objects.ts';
 
 const [a, b, c] = [{ ip: '10.244.1.2' }, { ip: '10.244.1.3' }, { ip: '10.244.2.2', node: 'remote' }];
 const web = service('web', { clusterIP: '10.96.0.1' });
-const sticky = service('sticky', { clusterIP: '10.96.0.2', sessionAffinity: 'ClientIP' });
+const stickies = [
+  service('sticky', { clusterIP: '10.96.0.2', sessionAffinity: 'ClientIP' }),
+  slice('sticky', [a, b, c]),
+  service('sticky6', { clusterIP: 'fd96::2', clusterIPs: ['fd96::2'], sessionAffinity: 'ClientIP' }),
+  slice('sticky6', [{ ip: 'fd44:1::2' }, { ip: 'fd44:1::3' }]),
+];
 
 describe('while the proxy works', { timeout: 60_000 }, () => {
   let network: Network;
@@ -18,10 +23,12 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
     await Promise.all([
       network.serve('a', 'a'),
       network.serve('b', 'b'),
+      network.serve('a', 'a', 8080, 'fd44:1::2'),
+      network.serve('b', 'b', 8080, 'fd44:1::3'),
       network.serve('remote', 'c', 8080, '10.244.2.2'),
     ]);
     proxy = new ProxyProcess(network);
-    await proxy.start(web, slice('web', [a, b, c]), sticky, slice('sticky', [a, b, c]));
+    await proxy.start(web, slice('web', [a, b, c]), ...stickies);
   });
   after(() => network.remove());
 
@@ -54,6 +61,8 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
     ]) {
       network.run('node', ...damage);
       network.run('node', 'ip', 'link', 'set', 'eth0', 'up');
+      // A link that goes down loses its addresses of IPv6.
+      network.run('node', 'ip', 'addr', 'replace', 'fd18::2/64', 'dev', 'eth0', 'nodad');
       for (const end = performance.now() + 2000; !network.run('node', 'ip', 'route').includes('10.96.0.0/16'); )
         assert.ok(performance.now() < end, `no route in ${node} 2 s after ${damage.join(' ')}`);
     }
@@ -74,14 +83,18 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
     };
     await echo('before');
     const friend = await network.ask('outside', 'tcp', '10.96.0.2', 80);
+    const friend6 = await network.ask('outside', 'tcp', 'fd96::2', 80);
+    assert.match(friend6, /^[ab] /);
     await proxy.end(true);
     await echo('without');
     assert.match(await network.ask('a', 'tcp', '10.96.0.1', 80), /^[abc] /);
     proxy = new ProxyProcess(network);
-    await proxy.start(web, slice('web', [a, b, c]), sticky, slice('sticky', [a, b, c]));
+    await proxy.start(web, slice('web', [a, b, c]), ...stickies);
     await echo('after');
     for (let attempt = 0; attempt < 6; attempt++)
       assert.equal(await network.ask('outside', 'tcp', '10.96.0.2', 80), friend);
+    for (let attempt = 0; attempt < 6; attempt++)
+      assert.equal(await network.ask('outside', 'tcp', 'fd96::2', 80), friend6);
   });
 });
 
