@@ -1,12 +1,12 @@
 // Asks a DNS server over UDP again and again, each question once, from one socket that stays and from many new ones.
 // Arguments: the server's address and how many questions a second. For each line of its input it prints, as JSON, what
-// became of the questions so far: how many had which answer, and how many had none for half a second.
+// became of the questions so far: how many had which answer, and how many had none for two seconds.
 import { createSocket, type Socket } from 'node:dgram';
 import { createInterface } from 'node:readline';
 import { questionEnd, readHeader, readRecords, writeQuery } from '../../src/dns/wire.ts';
 
 const [server = '', rate = '500'] = process.argv.slice(2);
-const patienceMs = 500;
+const patienceMs = 2000;
 const answers = new Map<string, number>();
 const waiting = new Map<number, { readonly at: number; readonly socket?: Socket }>();
 let lost = 0;

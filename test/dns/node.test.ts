@@ -99,21 +99,26 @@ for (const mode of ['nftables', 'iptables'] as const)
       assert.equal(dig('node', '@10.96.0.10'), elsewhere);
       await startServer();
       await answeredFrom(here);
-      await delay(600);
+      await delay(2100);
       const after = await ask();
       assert.equal(after.lost - before.lost, 0);
     });
 
     test('while it is killed, only what it had in its hands is lost', async () => {
       const before = await ask();
+      const end = once(server, 'exit');
+      const killed = performance.now();
       server.kill('SIGKILL');
+      await end;
+      const dying = performance.now() - killed;
       await answeredFrom(elsewhere);
       await startServer();
       await answeredFrom(here);
-      await delay(600);
+      await delay(2100);
       const after = await ask();
-      // A busy machine takes some ms to end a process. At 500 a second this is less than 200 ms.
-      assert.ok(after.lost - before.lost <= 100, `${after.lost - before.lost} lost`);
+      // 500 are asked in a second; a busy machine takes some time to end a process.
+      const most = ((dying + 200) / 1000) * 500;
+      assert.ok(after.lost - before.lost <= most, `${after.lost - before.lost} lost in ${dying} ms`);
     });
 
     test('one that hangs is left within about a second, and comes back when it goes on', async () => {
