@@ -2,9 +2,9 @@
 import { Command, Option } from 'commander';
 import { ensureProxyPrograms } from '../cluster/optional-programs.ts';
 import { checkKernelFor, chooseProxyMode, proxyModeInPlace, proxyStatus } from '../cluster/proxy-mode.ts';
-import { checkProxyMode } from '../cluster/proxy-settings.ts';
+import { decideProxySettings } from '../cluster/proxy-settings.ts';
 import { readSettings, writeSettings } from '../cluster/stored-settings.ts';
-import { proxyModes } from '../k8s/network-config.ts';
+import { ipvsSchedulers, proxyModes } from '../k8s/network-config.ts';
 import { existingCluster, nameOption, withClient } from './options.ts';
 import { formatMs, print, printJson, printTable } from './output.ts';
 
@@ -21,6 +21,10 @@ export function proxyCommand(): Command {
     .command('mode')
     .description('change to another mode; connections go on and no request fails')
     .argument('<mode>', proxyModes.join(', '))
+    .option(
+      '--ipvs-scheduler <name>',
+      `with ipvs: how an endpoint is chosen: ${ipvsSchedulers.join(', ')} (default: rr)`,
+    )
     .addOption(nameOption())
     .action(change);
   return proxy;
@@ -36,16 +40,17 @@ async function show(name: string, asJson: boolean): Promise<void> {
   printTable([['NODE', 'IN PLACE'], ...status.nodes.map(({ node, inPlace }) => [node, inPlace ?? '-'])]);
 }
 
-async function change(text: string, { name }: { name: string }): Promise<void> {
+async function change(text: string, { name, ipvsScheduler }: { name: string; ipvsScheduler?: string }): Promise<void> {
   const begin = performance.now();
   const { settings, layout } = existingCluster(name);
-  const mode = checkProxyMode(text);
-  checkKernelFor(mode);
+  const chosen = decideProxySettings({ proxyMode: text, ipvsScheduler });
+  const mode = chosen.proxyMode;
+  await checkKernelFor(chosen);
   await withClient(layout, async (client) => {
     await ensureProxyPrograms(mode);
-    await chooseProxyMode(client, mode);
+    await chooseProxyMode(client, chosen);
     // Read again: nodes may have come or gone meanwhile.
-    writeSettings({ ...(readSettings(settings.name) ?? settings), proxyMode: mode });
+    writeSettings({ ...(readSettings(settings.name) ?? settings), ...chosen });
     await proxyModeInPlace(client, mode, patienceMs);
   });
   print(`The proxy mode of '${name}' is ${mode} on every node, after ${formatMs(performance.now() - begin)}.`);

@@ -25,7 +25,7 @@ import {
 } from '../cluster/settings.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
 import { askSupervisor } from '../cluster/supervisor-socket.ts';
-import { fabricKinds, proxyModes } from '../k8s/network-config.ts';
+import { fabricKinds, ipvsSchedulers, proxyModes } from '../k8s/network-config.ts';
 import { formatMs, print, Steps, UsageError } from './output.ts';
 
 interface UpOptions extends GivenSettings {
@@ -48,6 +48,10 @@ export function upCommand(): Command {
     .option(
       '--proxy-mode <mode>',
       `how Services are written into the kernel: ${proxyModes.join(', ')} (default: nftables)`,
+    )
+    .option(
+      '--ipvs-scheduler <name>',
+      `with ipvs: how one of several endpoints is chosen: ${ipvsSchedulers.join(', ')} (default: rr)`,
     )
     .option('--external-ips', 'Services may claim addresses by spec.externalIPs')
     .option(

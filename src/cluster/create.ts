@@ -30,7 +30,7 @@ export async function checkMachine(settings: ClusterSettings, layout: ClusterLay
   if (ipv6 !== undefined && !existsSync('/proc/sys/net/ipv6'))
     throw new SettingsError(`--pod-cidr ${ipv6}: IPv6 is switched off in this machine's kernel (ipv6.disable)`);
   if (settings.encrypt) requireWireguard();
-  checkKernelFor(settings.proxyMode);
+  await checkKernelFor(settings);
   const elsewhere = otherHome(settings.name);
   if (elsewhere !== undefined)
     throw new SettingsError(

@@ -12,6 +12,7 @@ import type { ConfigMap, Node } from '../k8s/types.generated.ts';
 import type { FabricSettings } from './fabric-settings.ts';
 import type { ClusterLayout } from './layout.ts';
 import { nodesFollow } from './nodes-follow.ts';
+import type { ProxySettings } from './proxy-settings.ts';
 import { isNodeReady } from './readiness.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -40,7 +41,7 @@ export type FabricChoice = Pick<FabricSettings, 'fabric' | 'crossSubnet' | 'encr
 
 /** The ConfigMap's content for these settings. Pure. */
 function networkConfigData(
-  { fabric, crossSubnet, encrypt, proxyMode }: FabricChoice & Pick<ClusterSettings, 'proxyMode'>,
+  { fabric, crossSubnet, encrypt, proxyMode, ipvsScheduler }: FabricChoice & ProxySettings,
   layout: Pick<ClusterLayout, 'segments'>,
 ): Record<string, string> {
   return {
@@ -48,6 +49,7 @@ function networkConfigData(
     encryption: encrypt ? 'wireguard' : 'none',
     'vxlan.crossSubnet': String(crossSubnet),
     'proxy.mode': proxyMode,
+    'proxy.ipvsScheduler': ipvsScheduler,
     'router.addresses': layout.segments.flatMap(({ routers }) => routers).join(','),
   };
 }

@@ -3,20 +3,16 @@ import type { Client } from '../k8s/client.ts';
 import { networkConfigKey, type ProxyMode, proxyModeAnnotation, readProxyMode } from '../k8s/network-config.ts';
 import { configMaps, nodes } from '../k8s/resources.ts';
 import type { Node } from '../k8s/types.generated.ts';
-import { Ipvs } from '../linux/ipvs.ts';
+import { ipvsProblem } from '../linux/ipvs-support.ts';
 import { nodesFollow } from './nodes-follow.ts';
+import type { ProxySettings } from './proxy-settings.ts';
 import { isNodeReady } from './readiness.ts';
 import { SettingsError } from './settings-error.ts';
 
 /** Refuses a mode that this machine's kernel cannot have. Throws a SettingsError. */
-export function checkKernelFor(mode: ProxyMode): void {
-  if (mode !== 'ipvs') return;
-  const ipvs = Ipvs.open();
-  if (ipvs === undefined)
-    throw new SettingsError(
-      "--proxy-mode ipvs: this machine's kernel has no IPVS (module ip_vs); choose nftables or iptables",
-    );
-  ipvs.close();
+export async function checkKernelFor({ proxyMode, ipvsScheduler }: ProxySettings): Promise<void> {
+  const problem = proxyMode === 'ipvs' ? await ipvsProblem(ipvsScheduler) : undefined;
+  if (problem !== undefined) throw new SettingsError(`--proxy-mode ipvs: ${problem}; choose nftables or iptables`);
 }
 
 export interface ProxyStatus {
@@ -51,8 +47,9 @@ export async function proxyStatus(client: Client, otherwise: ProxyMode): Promise
 }
 
 /** Asks for another mode; the agents follow. */
-export async function chooseProxyMode(client: Client, mode: ProxyMode): Promise<void> {
-  await client.patch(configMaps, networkConfigKey, { type: 'merge', body: { data: { 'proxy.mode': mode } } });
+export async function chooseProxyMode(client: Client, { proxyMode, ipvsScheduler }: ProxySettings): Promise<void> {
+  const data = { 'proxy.mode': proxyMode, 'proxy.ipvsScheduler': ipvsScheduler };
+  await client.patch(configMaps, networkConfigKey, { type: 'merge', body: { data } });
 }
 
 /** Resolves when every Ready node has the mode in place, and nothing of another. Throws after so many ms. */

@@ -1,9 +1,45 @@
 // What a user chooses about the way of Services into the kernel. Pure.
-import { type ProxyMode, proxyModes } from '../k8s/network-config.ts';
+import {
+  defaultIpvsScheduler,
+  defaultProxyMode,
+  type IpvsScheduler,
+  ipvsSchedulers,
+  type ProxyMode,
+  proxyModes,
+} from '../k8s/network-config.ts';
 import { SettingsError } from './settings-error.ts';
 
+/** How Services are written into the kernel. */
+export interface ProxySettings {
+  /** The mode of the first `up`, or that of the last `weft proxy mode`. */
+  readonly proxyMode: ProxyMode;
+  /** In the mode ipvs: how one of several endpoints is chosen. */
+  readonly ipvsScheduler: IpvsScheduler;
+}
+
+/** As a user writes them, or as they were stored. */
+export interface GivenProxySettings {
+  readonly proxyMode?: unknown;
+  readonly ipvsScheduler?: unknown;
+}
+
+/** The settings with defaults filled in. Throws a SettingsError for the first that cannot be. */
+export function decideProxySettings(given: GivenProxySettings): ProxySettings {
+  const proxyMode = checkProxyMode(given.proxyMode ?? defaultProxyMode);
+  const ipvsScheduler = checkIpvsScheduler(given.ipvsScheduler ?? defaultIpvsScheduler);
+  if (proxyMode !== 'ipvs' && ipvsScheduler !== defaultIpvsScheduler)
+    throw new SettingsError(`--ipvs-scheduler is an option of --proxy-mode ipvs, not of ${proxyMode}`);
+  return { proxyMode, ipvsScheduler };
+}
+
+function checkIpvsScheduler(value: unknown): IpvsScheduler {
+  const scheduler = ipvsSchedulers.find((one) => one === value);
+  if (scheduler !== undefined) return scheduler;
+  throw new SettingsError(`--ipvs-scheduler '${String(value)}': there is ${ipvsSchedulers.join(', ')}`);
+}
+
 /** The mode of that name. Throws a SettingsError where there is none. */
-export function checkProxyMode(value: unknown): ProxyMode {
+function checkProxyMode(value: unknown): ProxyMode {
   const mode = proxyModes.find((one) => one === value);
   if (mode === undefined) throw new SettingsError(`--proxy-mode '${String(value)}': there is ${proxyModes.join(', ')}`);
   return mode;

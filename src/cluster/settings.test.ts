@@ -21,6 +21,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     underlaySubnets: 1,
     nodePortRange: { from: 30_000, to: 32_767 },
     proxyMode: 'nftables',
+    ipvsScheduler: 'rr',
     lbPool: '172.18.250.1-172.18.250.254',
     externalIps: false,
     podCidrs: ['10.244.0.0/16'],
@@ -37,6 +38,8 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ fabric: 'ipip' }, /--fabric 'ipip': there is host-gw, router, vxlan, bgp/);
   refused({ fabric: 'host-gw', underlaySubnets: 2 }, /needs all nodes on one subnet/);
   refused({ proxyMode: 'userspace' }, /--proxy-mode 'userspace': there is nftables, iptables, ipvs/);
+  refused({ proxyMode: 'ipvs', ipvsScheduler: 'best' }, /--ipvs-scheduler 'best': there is rr, wrr, lc/);
+  refused({ ipvsScheduler: 'lc' }, /--ipvs-scheduler is an option of --proxy-mode ipvs, not of nftables/);
   refused({ underlaySubnets: 3 }, /--underlay-subnets '3': must be 1 or 2/);
   refused({ nodePortRange: '32767-30000' }, /--node-port-range '32767-30000': not a range of ports/);
   refused({ nodePortRange: '10000-11000' }, /the nodes use port 10249 of it themselves/);

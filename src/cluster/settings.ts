@@ -1,16 +1,15 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
-import { defaultProxyMode, type ProxyMode } from '../k8s/network-config.ts';
 import { type Port, parsePort } from '../net/address.ts';
 import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
 import { decideLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
-import { checkProxyMode } from './proxy-settings.ts';
+import { decideProxySettings, type GivenProxySettings, type ProxySettings } from './proxy-settings.ts';
 import { type ClusterRanges, decideRanges } from './ranges.ts';
 import { decideServiceSettings, type GivenServiceSettings, type ServiceSettings } from './service-settings.ts';
 import { SettingsError } from './settings-error.ts';
 
 /** What a cluster is made from; kept in its state folder. */
-export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceSettings {
+export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceSettings, ProxySettings {
   readonly name: string;
   /** How many nodes, the control plane's included. */
   readonly nodes: number;
@@ -18,8 +17,6 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceS
   readonly members: readonly number[];
   /** The node ports that Services may have. */
   readonly nodePortRange: NodePortRange;
-  /** How Services are written into the kernel: the mode of the first `up`, or that of the last `weft proxy mode`. */
-  readonly proxyMode: ProxyMode;
   /** The addresses of load balancers, as `--lb-pool` has them; or `none`. */
   readonly lbPool: string;
   /** The port of the API server on 127.0.0.1; any free one where it is not chosen. */
@@ -29,7 +26,7 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceS
 }
 
 /** Settings as a user writes them, on the command line or in the file of --config; each may be absent. */
-export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings {
+export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings, GivenProxySettings {
   readonly name?: unknown;
   readonly nodes?: unknown;
   readonly podCidr?: unknown;
@@ -38,7 +35,6 @@ export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings
   readonly lbPool?: unknown;
   readonly apiPort?: unknown;
   readonly offline?: unknown;
-  readonly proxyMode?: unknown;
 }
 
 export const defaultName = 'weft';
@@ -51,7 +47,8 @@ const longestName = 40;
 
 const known = [
   ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'lbPool', 'apiPort', 'offline'],
-  ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode', 'externalIps', 'nodePortAddresses'],
+  ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode', 'ipvsScheduler'],
+  ...['externalIps', 'nodePortAddresses'],
 ];
 
 /** Reads the content of a --config file: the same settings as on the command line. */
@@ -81,7 +78,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     ...fabric,
     ...decideServiceSettings(given),
     nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
-    proxyMode: checkProxyMode(given.proxyMode ?? defaultProxyMode),
+    ...decideProxySettings(given),
     lbPool: decideLbPool(given.lbPool, { ...ranges, ...fabric }),
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
@@ -111,6 +108,7 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   const [wantedPorts, ports] = [wanted, existing].map((one) => formatPortRange(one.nodePortRange));
   compare('--node-port-range', given.nodePortRange, wantedPorts, ports);
   compare('--proxy-mode', given.proxyMode, wanted.proxyMode, existing.proxyMode);
+  compare('--ipvs-scheduler', given.ipvsScheduler, wanted.ipvsScheduler, existing.ipvsScheduler);
   compare('--lb-pool', given.lbPool, wanted.lbPool, existing.lbPool);
   compare('--external-ips', given.externalIps, wanted.externalIps, existing.externalIps);
   const [wantedAddresses, addresses] = [wanted, existing].map((one) => one.nodePortAddresses ?? 'its own');

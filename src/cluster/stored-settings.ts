@@ -1,14 +1,13 @@
 // The settings of a cluster in its state folder: written at its first `up`, and when its nodes or its fabric change.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { defaultProxyMode } from '../k8s/network-config.ts';
 import { asCidr, parsePort } from '../net/address.ts';
 import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
 import { noLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange } from './node-port-range.ts';
-import { checkProxyMode } from './proxy-settings.ts';
+import { decideProxySettings } from './proxy-settings.ts';
 import { decideServiceSettings } from './service-settings.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -44,7 +43,7 @@ export function readSettings(name: string): ClusterSettings | undefined {
       nodePortRange: checkNodePortRange(
         read.nodePortRange === undefined ? defaultNodePortRange : formatPortRange(read.nodePortRange),
       ),
-      proxyMode: checkProxyMode(read.proxyMode ?? defaultProxyMode),
+      ...decideProxySettings(read),
       lbPool: typeof read.lbPool === 'string' ? read.lbPool : noLbPool,
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),

@@ -19,13 +19,14 @@ const setTypes: readonly IpsetType[] = [
 ];
 const testSet = { name: 'WEFT-TEST', family: 'IPv4' } as const;
 
-/** What is missing for the mode ipvs with that scheduler, in one line that says what to do; undefined where nothing is. */
+/** What the kernel lacks for the mode ipvs with that scheduler, in one line; undefined where it lacks nothing. */
 export async function ipvsProblem(scheduler: string): Promise<string | undefined> {
   const [backend] = installedBackends();
-  if (backend === undefined) return "iptables is not installed (Debian's package iptables)";
   try {
     await inNewNetns(() => {
       tryKernel(scheduler);
+      // Without iptables, which can be installed, its match of sets cannot be tried.
+      if (backend === undefined) return;
       const matches = [{ match: 'set', set: testSet.name, by: ['dst'] }] as const;
       const rules = [ruleText({ matches, target: { to: 'ACCEPT' } })];
       // The child is started here, and so in this namespace.
