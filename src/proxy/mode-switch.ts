@@ -28,6 +28,12 @@ interface Running {
   readonly sync: ServiceSync;
 }
 
+/** Nothing is written any more; what is written stays. */
+async function end({ sync, writer }: Running): Promise<void> {
+  await sync.stop();
+  writer.close?.();
+}
+
 /** What works without anything installed, where the mode that was asked for does not. */
 const simplest: ProxyMode = 'nftables';
 const modes: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs'];
@@ -156,11 +162,11 @@ export class ModeSwitch {
     if (next.sync.isInForce) {
       this.#options.log.info({ mode, former: current[0]?.mode }, 'the proxy mode has changed');
       this.#running = [next];
-      for (const { sync } of current) await sync.stop();
+      for (const one of current) await end(one);
       return;
     }
     this.#running = current;
-    await next.sync.stop();
+    await end(next);
     // A mode that shares chains of iptables with the other one may have lost some.
     for (const { sync } of current) await sync.audit();
     throw new Error('its rules could not be written; the log of the agent says why');
