@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { EndpointSlice, Node, Service } from '../../src/k8s/types.generated.ts';
+import { installedBackends } from '../../src/linux/iptables-run.ts';
 import { Asker } from './asker.ts';
 import { Network } from './namespaces.ts';
 import { ProxyProcess, service, slice, type TestEndpoint } from './objects.ts';
@@ -22,8 +23,11 @@ const annotated = (object: Service, annotations: Record<string, string>): Servic
 /** Addresses of clients outside of the cluster. */
 const clients = Array.from({ length: 40 }, (_, index) => `172.18.1.${index + 1}`);
 
+const whyNot = (mode: string): string | false =>
+  mode === 'iptables' && installedBackends().length === 0 && 'iptables is not installed';
+
 for (const mode of ['nftables', 'iptables'] as const)
-  describe(`the choice of an endpoint in the mode ${mode}`, { timeout: 60_000 }, () => {
+  describe(`the choice of an endpoint in the mode ${mode}`, { timeout: 60_000, skip: whyNot(mode) }, () => {
     let network: Network;
     let proxy: ProxyProcess;
     let asker: Asker;
