@@ -17,19 +17,22 @@ describe('to the mode ipvs and from it', () => {
     network = new Network();
     await Promise.all([network.serve('a', 'a'), network.serve('remote', 'c', 8080, '10.244.2.2')]);
     proxy = new ProxyProcess(network, 'configured');
+    proxy.configure('iptables');
     await proxy.start(node, web, slice('web', [a, c]));
-    await proxy.inPlace('nftables');
+    await proxy.inPlace('iptables');
   });
   after(() => network.remove());
 
   test('no request fails, connections go on, and nothing of the former mode is left', async () => {
     const clients = [
-      new Requests(network, 'b', '10.96.0.1', 80),
-      new Requests(network, 'outside', '172.18.0.2', 30_080),
+      // The machine is slow, and has other things to do too.
+      new Requests(network, 'b', '10.96.0.1', 80, 0.15),
+      new Requests(network, 'outside', '172.18.0.2', 30_080, 0.15),
     ];
     const line = new Line(network, 'outside', '172.18.0.2', 30_080);
     await line.say('before');
-    for (const mode of ['ipvs', 'iptables', 'ipvs'] as const) {
+    // These two share the names of chains; with nftables there is nothing that both write.
+    for (const mode of ['ipvs', 'iptables'] as const) {
       proxy.configure(mode);
       await proxy.inPlace(mode);
       await line.say(mode);

@@ -4,15 +4,15 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Network } from './namespaces.ts';
 
-/** Some 100 requests a second, each a connection of its own. */
+/** Some 100 requests a second, each a connection of its own; others with another pause, in seconds, between them. */
 export class Requests {
   readonly #child: ChildProcess;
   #answered = 0;
   #failed = 0;
   #told: () => void = () => {};
 
-  constructor(network: Network, from: string, address: string, port: number) {
-    this.#child = network.spawn(from, 'perl', '-e', requests, address, String(port));
+  constructor(network: Network, from: string, address: string, port: number, pause = 0.008) {
+    this.#child = network.spawn(from, 'perl', '-e', requests, address, String(port), String(pause));
     this.#child.stdout?.on('data', (data) => {
       for (const letter of String(data)) {
         if (letter === '.') this.#answered++;
@@ -42,7 +42,7 @@ const requests = `
   use IO::Select; use IO::Socket::IP;
   $| = 1;
   my $end = IO::Select->new(\\*STDIN);
-  until ($end->can_read(0.008)) {
+  until ($end->can_read($ARGV[2])) {
     my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3);
     print $socket && IO::Select->new($socket)->can_read(3) && defined <$socket> ? '.' : '!';
   }

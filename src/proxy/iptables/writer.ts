@@ -22,6 +22,8 @@ export interface IptablesOptions {
 
 /** With more endpoints than this the rules say no more which endpoint they lead to, as with kube-proxy. */
 const largeCluster = 1000;
+/** Between two looks at what others have done, in ms. */
+const pauseMs = 1_000;
 /** How often ip_tables, which announces nothing, is asked whether our rules are there, in ms. */
 const pollMs = 2_000;
 /** Opens 127.0.0.0/8 to what comes from elsewhere, as answers to a NodePort of 127.0.0.1 do. */
@@ -140,9 +142,22 @@ export class IptablesWriter implements ServiceWriter {
         ['filter', 'nat', 'mangle'].map((table) => `${family === 'IPv4' ? 'ip' : 'ip6'} ${table}`),
       ),
     );
-    return monitorNftables((written) => {
-      if (written === undefined || [...written].some((table) => ours.has(table))) disturbed();
+    // A look reads all rules, and others may write to these tables often: the first write is told of at once.
+    let timer: NodeJS.Timeout | undefined;
+    let last = Number.NEGATIVE_INFINITY;
+    const tell = (): void => {
+      timer = undefined;
+      last = performance.now();
+      disturbed();
+    };
+    const end = monitorNftables((written) => {
+      if (written !== undefined && ![...written].some((table) => ours.has(table))) return;
+      timer ??= setTimeout(tell, Math.max(0, last + pauseMs - performance.now()));
     });
+    return () => {
+      end();
+      clearTimeout(timer);
+    };
   }
 
   #poll(disturbed: () => void): () => void {
