@@ -11,5 +11,5 @@ test('Services in IPVS, and Services of SCTP in all modes: see ipvs.inside.ts', 
 );
 
 test('to the mode ipvs and from it, without a failed request: see mode-change-ipvs.inside.ts', { skip }, () =>
-  passesInside('test/proxy/mode-change-ipvs.inside.ts', { modules: ['br_netfilter'], programs, timeoutSeconds: 180 }),
+  passesInside('test/proxy/mode-change-ipvs.inside.ts', { modules: ['br_netfilter'], programs, timeoutSeconds: 300 }),
 );
