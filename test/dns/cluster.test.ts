@@ -1,5 +1,6 @@
 // Cluster DNS as its users see it: one cluster, the real kubectl, dig in a pod, and ./weft dns. The parts run in order.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
   apply,
@@ -216,4 +217,20 @@ test('metrics at the Service, under the names of CoreDNS', async () => {
     'coredns_build_info',
   ])
     assert.match(page, new RegExp(`^${name}\\{`, 'm'));
+});
+
+test('the Deployment form answers the same, beside the servers of the nodes and under another name', async () => {
+  const file = new URL('../../deploy/dns/deployment.yaml', import.meta.url);
+  const other = readFileSync(file, 'utf8')
+    .replaceAll(/(?<!\/)(?:kube|weft)-dns/g, 'other-dns')
+    .replace('clusterIP: 10.96.0.10', 'clusterIP: 10.96.0.53')
+    .replace('replicas: 2', 'replicas: 1');
+  await apply(other);
+  await kubectl('rollout', 'status', '-n', 'kube-system', 'deployment/other-dns', '--timeout=60s');
+  for (const name of ['web.default.svc.cluster.local', 'kubernetes.default.svc.cluster.local'])
+    for (const transport of ['+notcp', '+tcp']) {
+      const own = await dig(transport, name);
+      assert.notEqual(own, '');
+      assert.equal(await dig('@10.96.0.53', transport, name), own);
+    }
 });
