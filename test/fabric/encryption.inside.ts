@@ -7,7 +7,7 @@ import { fabricAnnotation } from '../../src/k8s/network-config.ts';
 import { runIn } from '../cni/lab.ts';
 import { node as nodeObject } from '../cni/static-client.ts';
 import { ModelLab, mtuOf, peersOf, routesOf, until } from './model.ts';
-import { Talker } from './probe.ts';
+import { probe, Talker } from './probe.ts';
 import { Sniffer } from './sniffer.ts';
 
 const encryption = { encryption: 'wireguard' };
@@ -71,6 +71,21 @@ test('all pairs reach each other, untranslated, and nothing of pods is in clear 
   assert.deepEqual(clear, []);
   assert.ok(encrypted > 1_000, `${encrypted} encrypted frames`);
   assert.equal((await model.addPod(one)).mtu, 1440, 'a pod that starts now has the smaller link');
+});
+
+test('a pod reaches a Service whose endpoint is another node itself, as the API server is, and is seen itself', async () => {
+  await model.change('vxlan', encryption);
+  const [a, b] = lab.nodes;
+  const [pod] = model.pods;
+  assert.ok(a && b && pod);
+  const rule = `ip daddr 10.96.0.1 dnat to ${b.addresses[0]}`;
+  const hook = 'type nat hook prerouting priority dstnat;';
+  runIn(a.netns, 'nft', `add table ip service; add chain ip service c { ${hook} }; add rule ip service c ${rule}`);
+  const sniffer = await listen();
+  const [line] = await probe(pod.netns, [{ host: '10.96.0.1', mtu: 1400 }]);
+  const [own] = pod.addresses;
+  assert.equal(line, `10.96.0.1 ${own} ${own} ${own} ok`);
+  assert.deepEqual((await sniffer.stop()).clear, []);
 });
 
 test('what is sent to a node without a key is refused, not sent in clear', async () => {
