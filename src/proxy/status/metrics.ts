@@ -112,12 +112,6 @@ export class ProxyMetrics {
         'Cumulative proxy iptables restore failures',
         each,
       ),
-      iptablesRules: value(
-        'gauge',
-        'sync_proxy_rules_iptables_total',
-        'Total number of iptables rules owned by kube-proxy',
-        [],
-      ),
       healthz: value('counter', 'proxy_healthz_total', 'Cumulative proxy healthz HTTP status', []),
       livez: value('counter', 'proxy_livez_total', 'Cumulative proxy livez HTTP status', []),
     };
@@ -164,10 +158,6 @@ export class ProxyMetrics {
   /** The flows of former endpoints were looked through, which took so many seconds. */
   conntrackReconciled(seconds: number): void {
     for (const ip_family of this.#families) this.#conntrack.observe(seconds, { ip_family });
-  }
-
-  iptablesRules(count: number, table: string, family: Family): void {
-    this.#values.iptablesRules.set(count, { table, ip_family: family });
   }
 
   answered(path: 'healthz' | 'livez', code: number): void {
