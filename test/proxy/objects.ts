@@ -100,9 +100,9 @@ export class ProxyProcess {
     if (this.#mode !== mode) await this.#until(`in place ${mode}`);
   }
 
-  /** Waits until it records an Event with this reason. */
-  async event(reason: string): Promise<void> {
-    if (!this.events.some((event) => event.startsWith(reason))) await this.#until(`event ${reason}`);
+  /** Waits until it has recorded so many Events with this reason. */
+  async event(reason: string, count = 1): Promise<void> {
+    while (this.events.filter((event) => event.startsWith(reason)).length < count) await this.#until(`event ${reason}`);
   }
 
   async #mark(): Promise<void> {
