@@ -49,8 +49,8 @@ async function start(...lines: string[]) {
   const registry = new Registry();
   const state = { now: 0, upstream: address(60), asked: 0 };
   const cache = new AnswerCache(options, cacheMetrics(cacheFamilies(registry), 'dns://:53', '.'), () => state.now);
-  const get = (name = asked.name): Promise<CacheOutcome> =>
-    cache.get({ ...asked, name }, async () => {
+  const get = async (name = asked.name): Promise<CacheOutcome> =>
+    await cache.get({ ...asked, name }, async () => {
       state.asked++;
       return state.upstream;
     });

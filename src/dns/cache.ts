@@ -57,15 +57,15 @@ export class AnswerCache {
     this.#now = now;
   }
 
-  /** The answer to a question; `ask` asks upstream. */
-  async get(asked: Asked, ask: () => Promise<Outcome>): Promise<CacheOutcome> {
-    if (!this.#isFor(asked.name)) return fresh(await ask());
+  /** The answer to a question, at once where it is kept; `ask` asks upstream. */
+  get(asked: Asked, ask: () => Promise<Outcome>): CacheOutcome | Promise<CacheOutcome> {
+    if (!this.#isFor(asked.name)) return ask().then(fresh);
     const key = keyOf(asked);
     this.#metrics.request();
     const found = this.#find(key);
     if (found === undefined) {
       this.#metrics.miss();
-      return fresh(await this.#refresh(key, asked, ask));
+      return this.#refresh(key, asked, ask).then(fresh);
     }
     const { kept, kind } = found;
     const age = this.#now() - kept.storedAt;
@@ -77,12 +77,19 @@ export class AnswerCache {
     const { serveStale } = this.#options;
     if (serveStale === undefined || age >= kept.lifeMs + serveStale.forMs) {
       this.#metrics.miss();
-      return fresh(await this.#refresh(key, asked, ask));
+      return this.#refresh(key, asked, ask).then(fresh);
     }
-    if (serveStale.mode === 'verify') {
-      const outcome = await this.#refresh(key, asked, ask);
-      if (outcome.answer !== undefined && outcome.answer.rcode !== rcode.serverFailure) return fresh(outcome);
-    } else this.#refreshBehind(kept, key, asked, ask);
+    if (serveStale.mode === 'verify')
+      return this.#refresh(key, asked, ask).then((outcome) =>
+        outcome.answer !== undefined && outcome.answer.rcode !== rcode.serverFailure
+          ? fresh(outcome)
+          : this.#stale(kept, kind),
+      );
+    this.#refreshBehind(kept, key, asked, ask);
+    return this.#stale(kept, kind);
+  }
+
+  #stale(kept: Kept, kind: 'success' | 'denial'): CachedAnswer {
     this.#metrics.stale();
     this.#metrics.hit(kind);
     return {

@@ -166,7 +166,7 @@ class AskedQuery {
     const limit = this.#transport === 'tcp' ? largestTcp : Math.max(smallestUdp, Math.min(edns?.size ?? 0, udpSize));
     if (reply.kind === 'records') return writeReply(this.#query, reply.reply, limit);
     const { answer, ttl, stale: isStale } = reply.cached;
-    return writeAnswer(answer, this.#query, { limit, ttl, ...(isStale && { explanation: stale }) });
+    return writeAnswer(answer, this.#query, { limit, ttl, turn: reply.turn, ...(isStale && { explanation: stale }) });
   }
 
   #note(reply: ChainReply, answer: Buffer): void {

@@ -86,9 +86,13 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   const openings = new Openings(log);
   await engine.configured;
   const opened: { close(): Promise<void> }[] = [openings];
+  let closed: Promise<unknown> | undefined;
   const close = async (): Promise<void> => {
-    engine.close();
-    await Promise.all(opened.map((one) => one.close()));
+    if (closed === undefined) {
+      engine.close();
+      closed = Promise.all(opened.map((one) => one.close()));
+    }
+    await closed;
   };
   try {
     const listeners = await listenOnAll(engine.answerer(defaultPort), options.addresses, options.port);

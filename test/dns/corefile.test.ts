@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
+import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type DecodedPacket, decode } from 'dns-packet';
@@ -46,7 +50,7 @@ async function start(
   await client.create(services, {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name: 'web', namespace: 'default' },
+    metadata: { name: 'web', namespace: 'default', labels: { app: 'web' } },
     spec: { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] },
   });
   await client.create(configMaps, configMap({ Corefile: corefile, ...more }));
@@ -236,9 +240,9 @@ test('kubernetes: several zones, its own TTL, and names that fall through to an 
 test('kubernetes: only some namespaces, only some Services', async () => {
   const closed = await start('. {\n kubernetes cluster.local {\n namespaces other\n }\n}');
   assert.equal((await closed.ask('web.default.svc.cluster.local')).text, 'NXDOMAIN');
-  const labelled = await start('. {\n kubernetes cluster.local {\n labels app=web\n }\n}');
+  const labelled = await start('. {\n kubernetes cluster.local {\n labels app=other\n }\n}');
   assert.equal((await labelled.ask('web.default.svc.cluster.local')).text, 'NXDOMAIN');
-  const open = await start('. {\n kubernetes cluster.local {\n namespaces default\n labels app!=other\n }\n}');
+  const open = await start('. {\n kubernetes cluster.local {\n namespaces default\n labels app in (web, shop)\n }\n}');
   assert.equal(
     (await open.ask('web.default.svc.cluster.local')).text,
     'NOERROR | web.default.svc.cluster.local A 10.96.0.1',
@@ -307,4 +311,88 @@ test('what an upstream has said goes on while it is gone, with the reason for pe
   assert.equal(stale.text, 'NOERROR | example.org A 192.0.2.7');
   assert.equal(ttlOf(stale.packet), 1);
   assert.match(stale.why, /the DNS upstream does not answer; this is what it said before/);
+});
+
+test('addresses of upstreams take turns in being the first', async () => {
+  const addresses = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+  const many = await upstream(({ name }) => ({
+    answers: addresses.map((data) => ({ name, type: 'A', ttl: 60, data }) as const),
+  }));
+  const { ask } = await start(`. {\n loadbalance\n cache\n forward . ${many.at}\n}`);
+  const firsts = new Set<string>();
+  for (let round = 0; round < 3; round++) {
+    const { text } = await ask('example.org');
+    assert.deepEqual(text.match(/192\.0\.2\.\d/g)?.toSorted(), addresses);
+    firsts.add(/192\.0\.2\.\d/.exec(text)?.[0] ?? '');
+  }
+  assert.equal(firsts.size, 3);
+});
+
+test('an answer larger than the client takes is cut over UDP and whole over TCP', async () => {
+  const large = await upstream(({ name }) => ({
+    answers: Array.from(
+      { length: 40 },
+      (_, index) => ({ name, type: 'A', ttl: 60, data: `192.0.2.${index}` }) as const,
+    ),
+  }));
+  const { ask, dns } = await start(`. {\n cache\n forward . ${large.at}\n}`);
+  const overTcp = new Resolver({ timeout: 2000, tries: 1 });
+  overTcp.setServers([`127.0.0.1:${dns.port}`]);
+  const { packet } = await ask('example.org');
+  assert.equal(packet.flag_tc, false);
+  assert.equal(packet.answers?.length, 40);
+  const plain = createSocket('udp4');
+  try {
+    // Without EDNS, 512 octets are the limit.
+    const query = writeQuery(6, 'example.org', 1).subarray(0, -11);
+    query.writeUInt16BE(0, 10);
+    plain.send(query, dns.port, '127.0.0.1');
+    const [message]: Buffer[] = await once(plain, 'message', { signal: AbortSignal.timeout(8000) });
+    assert.ok(message !== undefined && message.length <= 512 && decode(message).flag_tc);
+  } finally {
+    plain.close();
+  }
+  // The resolver of Node.js asks again over TCP where an answer was cut.
+  assert.equal((await overTcp.resolve4('example.org')).length, 40);
+});
+
+test('no question is lost while one of two upstreams ends', async () => {
+  const one = await upstream(addressed('192.0.2.1'));
+  const other = await upstream(addressed('192.0.2.1'));
+  const { dns } = await start(`. {\n forward . ${one.at} ${other.at} {\n policy round_robin\n }\n}`);
+  const asked: Promise<Seen>[] = [];
+  for (let index = 0; index < 300; index++) {
+    asked.push(exchange(dns.port, `n${index}.example.org`, 'A'));
+    if (index === 100) await one.stop();
+    await delay(2);
+  }
+  const answers = await Promise.all(asked);
+  assert.deepEqual(new Set(answers.map(({ text }) => text.split(' ').at(-1))), new Set(['192.0.2.1']));
+});
+
+test('a server that starts while the API server is away has the Corefile from before', async () => {
+  const stub = await upstream(addressed('192.0.2.1'));
+  const stateFolder = mkdtempSync(join(tmpdir(), 'weft-dns-'));
+  ends.push(() => rmSync(stateFolder, { recursive: true, force: true }));
+  const before = await start(`corp.example {\n forward . ${stub.at}\n}`, {}, { stateFolder });
+  await before.dns.stop();
+  const client = createFakeClient();
+  ends.push(() => client.close());
+  const never = { synced: new Promise<void>(() => {}), isSynced: false };
+  const away: typeof client = { ...client, cache: (...args) => ({ ...client.cache(...args), ...never }) };
+  const dns = await startDns({
+    client: away,
+    zone: 'cluster.local',
+    addresses: ['127.0.0.1'],
+    port: 0,
+    upstreams: [],
+    log: createLog('dns'),
+    metricsPort: 0,
+    healthPort: 0,
+    readyPort: 0,
+    queryPort: 0,
+    stateFolder,
+  });
+  ends.push(() => dns.stop());
+  assert.equal((await exchange(dns.port, 'host.corp.example', 'A')).text, 'NOERROR | host.corp.example A 192.0.2.1');
 });

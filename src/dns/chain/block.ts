@@ -1,5 +1,5 @@
 // A server block at work: its plugins in CoreDNS's order — any, rewrite, hosts, kubernetes, forward with its cache, whoami.
-import { type AnswerCache, isWithinAny } from '../cache.ts';
+import { type AnswerCache, type CacheOutcome, isWithinAny } from '../cache.ts';
 import type { ServerBlock } from '../corefile/config.ts';
 import type { Forwarder, Outcome } from '../forward/forwarder.ts';
 import { isLoopProbe, loopAnswer } from '../forward/loop.ts';
@@ -138,10 +138,13 @@ export class BlockServer {
     if (responsible.length === 0) return this.#nobody(question);
     const ask = (): Promise<Outcome> => askInTurn(responsible, question);
     const { cache } = this.parts;
-    return (cache === undefined ? withoutCache(ask) : cache.get(question, ask)).then((outcome): ChainReply => {
-      if (outcome.answer === undefined) return notAnswered(outcome.reason);
-      return { by: outcome.cached ? 'cache' : 'forward', kind: 'message', cached: outcome };
-    });
+    const turn = this.parts.block.loadbalance ? this.#turns.next++ : 0;
+    const reply = (outcome: CacheOutcome): ChainReply =>
+      outcome.answer === undefined
+        ? notAnswered(outcome.reason)
+        : { by: outcome.cached ? 'cache' : 'forward', kind: 'message', cached: outcome, turn };
+    const outcome = cache === undefined ? withoutCache(ask) : cache.get(question, ask);
+    return outcome instanceof Promise ? outcome.then(reply) : reply(outcome);
   }
 
   /** No plugin is left to ask. */

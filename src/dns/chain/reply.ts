@@ -34,7 +34,13 @@ export type PluginName =
 /** Records of our own, or an upstream's whole answer. */
 export type ChainReply =
   | { readonly by: PluginName; readonly kind: 'records'; readonly reply: Reply }
-  | { readonly by: PluginName; readonly kind: 'message'; readonly cached: CachedAnswer };
+  | {
+      readonly by: PluginName;
+      readonly kind: 'message';
+      readonly cached: CachedAnswer;
+      /** Which of its addresses is the first (loadbalance). */
+      readonly turn: number;
+    };
 
 export type MaybePromise<T> = T | Promise<T>;
 

@@ -68,6 +68,8 @@ export interface AnswerOptions {
   readonly limit: number;
   /** The TTL of each record: what is left of it, or a fixed one. */
   ttl?(original: number): number;
+  /** How far the addresses of a name change places, so that each client has another one first. */
+  readonly turn?: number;
   /** Why the answer is as it is, for people (RFC 8914). */
   readonly explanation?: { readonly code: number; readonly text: string };
 }
@@ -89,7 +91,23 @@ export function writeAnswer(answer: UpstreamAnswer, query: Query, options: Answe
   query.question.raw.copy(message, 12);
   if (fits && options.ttl !== undefined)
     for (const { ttl, ttlAt } of answer.places) message.writeUInt32BE(options.ttl(ttl), ttlAt);
+  if (fits && (options.turn ?? 0) > 0) rotateAddresses(answer, message, options.turn ?? 0);
   return message;
+}
+
+/** Addresses of one name and type have data of the same length: it changes places, and no other octet moves. */
+function rotateAddresses({ places, answers }: UpstreamAnswer, message: Buffer, turn: number): void {
+  const sets = new Map<string, RecordPlace[]>();
+  for (const place of places.slice(0, answers)) {
+    if (place.type !== typeCode.A && place.type !== typeCode.AAAA) continue;
+    const key = `${place.type} ${place.data.length} ${place.name}`;
+    const set = sets.get(key);
+    if (set === undefined) sets.set(key, [place]);
+    else set.push(place);
+  }
+  for (const set of sets.values())
+    if (set.length > 1)
+      for (const [index, { ttlAt }] of set.entries()) set[(index + turn) % set.length]?.data.copy(message, ttlAt + 6);
 }
 
 function optRecord(rcode: number, dnssecOk: boolean, { explanation }: AnswerOptions): Buffer {
