@@ -13,8 +13,6 @@ export { readKubeconfig } from './kubeconfig.ts';
 export type { ConnectOptions } from './transport.ts';
 
 const pageSize = 500;
-/** Where objects are trimmed there are many large ones: few of them as a whole at a time. */
-const trimmedPageSize = 100;
 const patchTypes: Record<Patch['type'], string> = {
   json: 'application/json-patch+json',
   merge: 'application/merge-patch+json',
@@ -127,7 +125,7 @@ async function listPages<T extends KubeObject>(
   do {
     let answer: ListAnswer;
     try {
-      answer = await page({ limit: trim === undefined ? pageSize : trimmedPageSize, continue: next });
+      answer = await page({ limit: pageSize, continue: next });
     } catch (error) {
       // The snapshot of the first page is gone: begin again, in one piece.
       if (next === undefined || !(error instanceof ApiError) || error.code !== 410) throw error;
