@@ -128,6 +128,14 @@ for (const mode of ['nftables', 'iptables'] as const)
       await answeredFrom(here);
     });
 
+    test('where there are virtual servers, they have the address of the Service, and the server has its local one', async () => {
+      network.run('node', 'ip', 'link', 'add', 'kube-ipvs0', 'type', 'bridge');
+      await answeredFrom(elsewhere);
+      assert.equal(dig('a', '@169.254.20.10'), here);
+      network.run('node', 'ip', 'link', 'delete', 'kube-ipvs0');
+      await answeredFrom(here);
+    });
+
     test('rules and addresses that someone takes away come back', async () => {
       network.run('node', 'nft', 'delete', 'table', 'ip', 'weft-dns');
       network.run('node', 'ip', 'link', 'delete', 'weft-dns');

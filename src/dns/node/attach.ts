@@ -6,7 +6,7 @@ import { Netlink } from '../../linux/netlink.ts';
 import { type Nft, openNft } from '../../linux/nft-run.ts';
 import type { Log } from '../../log/log.ts';
 import { type Family, familyOf, type Ip } from '../../net/address.ts';
-import { nodeTable, serve, servingSeconds, tableOf } from './tables.ts';
+import { localAddress, nodeTable, serve, servingSeconds, tableOf } from './tables.ts';
 
 /** The link that has the addresses; it leads nowhere. */
 export const linkName = 'weft-dns';
@@ -94,6 +94,14 @@ function makeLink(nl: Netlink): number {
   return made.index;
 }
 
+/** The link by which the proxy mode ipvs has the addresses of Services. */
+const virtualServersLink = 'kube-ipvs0';
+
+function hasVirtualServers(): boolean {
+  using nl = Netlink.open();
+  return findLink(nl, virtualServersLink) !== undefined;
+}
+
 interface Place {
   readonly addresses: readonly Ip[];
   readonly families: readonly Family[];
@@ -101,7 +109,9 @@ interface Place {
 }
 
 async function announceOnce({ addresses, families, nft }: Place, isServing: boolean): Promise<void> {
-  for (const family of families) await nft.commit(tableOf(family), serve(family, addresses, isServing));
+  // A virtual server takes what comes for its address, tracked or not: without tracking only half of its work is done.
+  const led = hasVirtualServers() ? addresses.filter((ip) => ip === localAddress) : addresses;
+  for (const family of families) await nft.commit(tableOf(family), serve(family, led, isServing));
 }
 
 async function writeTables({ addresses, families, nft }: Place): Promise<void> {
