@@ -139,7 +139,7 @@ test('a node that has lost its key makes another one, and the others take it', a
   await lab.start([a]);
   await until('another key is published', () => keyOf(0) !== old);
   await until('the other node has it', () => peersOf(b.netns).some(({ publicKey }) => publicKey === keyOf(0)));
-  assert.ok(!peersOf(b.netns).some(({ publicKey }) => publicKey === old));
+  await until('and the former one no more', () => !peersOf(b.netns).some(({ publicKey }) => publicKey === old));
   await goesOn(talkers);
 });
 
