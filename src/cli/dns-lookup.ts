@@ -161,12 +161,12 @@ function outcomeOf(answer: Step['answer']): string {
 
 /** Of all that was tried, the reason that names an object or a likely slip; else that of the name as it was given. */
 function mostTelling(steps: readonly Step[]): string {
+  const telling =
+    steps.find(({ explanation }) => explanation.objects.length > 0) ??
+    steps.find(({ explanation: { why } }) => why.includes('did you mean') || why.includes('there is one in'));
+  if (telling !== undefined) return telling.explanation.why;
   const failed = steps.find(({ answer }) => answer !== undefined && !['NOERROR', 'NXDOMAIN'].includes(answer.rcode));
   if (failed?.answer !== undefined)
     return `${failed.answer.rcode}: ${failed.answer.explanations[0] ?? failed.explanation.why}`;
-  const telling =
-    steps.find(({ explanation }) => explanation.objects.length > 0) ??
-    steps.find(({ explanation: { why } }) => why.includes('did you mean') || why.includes('there is one in')) ??
-    steps.at(-1);
-  return telling?.explanation.why ?? 'nothing was tried';
+  return steps.at(-1)?.explanation.why ?? 'nothing was tried';
 }
