@@ -139,19 +139,36 @@ function page(api: Api, kind: Kind, call: Call): Page {
   const exact = query.get('resourceVersionMatch') === 'Exact' ? asked : undefined;
   const revision = from?.revision ?? exact ?? api.storage.revision;
   const all = readAt(api, kind, namespace, revision, from);
-  const selected = select(kind, call, all).filter((object) => from === undefined || orderOf(object) > from.after);
   const limit = numberOf(query, 'limit') ?? 0;
-  if (limit <= 0 || selected.length <= limit)
-    return { items: selected, revision, next: undefined, remaining: undefined };
-  const items = selected.slice(0, limit);
-  const last = items.at(-1);
-  const plain = !query.get('labelSelector') && !query.get('fieldSelector');
-  return {
-    items,
-    revision,
-    next: last === undefined ? undefined : encodeContinue({ revision, after: orderOf(last) }),
-    remaining: plain ? selected.length - limit : undefined,
-  };
+  const rest = from === undefined ? all : all.slice(firstAfter(all, from.after));
+  if (limit <= 0) return { items: select(kind, call, rest), revision, next: undefined, remaining: undefined };
+  // Of a list of many pages each looks only at its own objects.
+  const matches = selection(kind, query);
+  const items: ApiObject[] = [];
+  for (const [index, object] of rest.entries()) {
+    const presented = present(kind, object);
+    if (!matches(presented)) continue;
+    const last = items.at(-1);
+    if (last !== undefined && items.length === limit) {
+      const plain = !query.get('labelSelector') && !query.get('fieldSelector');
+      const next = encodeContinue({ revision, after: orderOf(last) });
+      return { items, revision, next, remaining: plain ? rest.length - index : undefined };
+    }
+    items.push(presented);
+  }
+  return { items, revision, next: undefined, remaining: undefined };
+}
+
+/** The index of the first object after that key, in a list that is ordered by its keys. */
+function firstAfter(all: readonly ApiObject[], key: string): number {
+  let [low, high] = [0, all.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const object = all[middle];
+    if (object !== undefined && orderOf(object) > key) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** The list at a revision; where a page's snapshot is forgotten, 410 with a token that goes on from the present. */
