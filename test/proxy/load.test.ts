@@ -9,6 +9,8 @@ import { Network } from './namespaces.ts';
 import { ProxyProcess, service, slice, type TestEndpoint } from './objects.ts';
 
 const rate = 1000;
+/** The requests go on for at least so long, however fast all of it is. */
+const leastMs = 2_000;
 const web = service('web', { clusterIP: '10.96.0.1' });
 
 interface Result {
@@ -55,6 +57,7 @@ describe('a thousand requests a second', { timeout: 120_000 }, () => {
   test('none fails while pods are replaced, are more and fewer, a node goes, and the proxy is killed', async () => {
     const client = node('outside', 'load-client.ts', '10.96.0.1', '80', String(rate));
     await heard(client);
+    const begin = performance.now();
     // A rolling update: a new pod is ready before an old one begins to end.
     await proxy.put(...slices([a, b, c], [a]));
     await proxy.put(...slices([ending(a), b, c], [a]));
@@ -70,8 +73,13 @@ describe('a thousand requests a second', { timeout: 120_000 }, () => {
     await proxy.start(web, ...slices([c], [a, b]));
     // Scaled up, and down again; in between other Services come and go.
     await proxy.put(...slices([c], [a, b, c]));
-    for (let round = 1; round <= 20; round++)
-      await proxy.put(service(`other-${round}`, { clusterIP: `10.96.1.${round}` }), slice(`other-${round}`, [a, b]));
+    for (let round = 1; round <= 20 || performance.now() - begin < leastMs; round++) {
+      const other = `other-${round % 250}`;
+      await proxy.put(
+        service(other, { clusterIP: `10.96.1.${round % 250}` }),
+        slice(other, round % 2 === 0 ? [a, b] : [c]),
+      );
+    }
     await proxy.put(...slices([c], [a, ending(b), c]));
     await proxy.put(...slices([c], [a, c]));
     stop('b', 8081);
