@@ -81,7 +81,9 @@ try {
   attach(ns.server, server, '10.64.1.1', 'v-server');
   attach(ns.client, client, '10.64.1.2', 'v-client');
   sysctl(netnsPath(ns.node), 'net.ipv4.ip_forward', '1');
-  // Otherwise the ports of the one client are used up within seconds.
+  // Otherwise the ports of the one client are used up within seconds, and so is what the node may translate them to.
+  for (const state of ['close', 'time_wait', 'fin_wait', 'close_wait', 'last_ack'])
+    sysctl(netnsPath(ns.node), `net.netfilter.nf_conntrack_tcp_timeout_${state}`, '1');
   for (const pod of [ns.client, ns.server]) sysctl(netnsPath(pod), 'net.ipv4.tcp_tw_reuse', '1');
   sysctl(netnsPath(ns.client), 'net.ipv4.ip_local_port_range', '1024 65535');
   const argv = ['netns', 'exec', ns.server, 'perl', program, 'serve', server, String(port)];
