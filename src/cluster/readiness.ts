@@ -48,16 +48,17 @@ export async function apiAnswers(client: Client, signal: AbortSignal): Promise<v
   }
 }
 
-/** Resolves when cluster DNS answers at each of its Service's addresses, asked from a node. */
+/** Resolves when cluster DNS answers at each of its Service's addresses, asked from every node: each has a server. */
 export async function dnsReady(
   layout: ClusterLayout,
   addresses: readonly [Ip, ...Ip[]],
   signal: AbortSignal,
 ): Promise<void> {
-  const [node] = layout.nodes;
-  if (node === undefined) return;
   // The API server's own Service has an address of the main family only.
   const family = familyOf(addresses[0]);
-  for (const address of addresses)
-    while (!signal.aborted && !(await dnsAnswers(node.dialSocket, address, family))) await delay(askEveryMs);
+  const answers = async (dialSocket: string): Promise<void> => {
+    for (const address of addresses)
+      while (!signal.aborted && !(await dnsAnswers(dialSocket, address, family))) await delay(askEveryMs);
+  };
+  await Promise.all(layout.nodes.map(({ dialSocket }) => answers(dialSocket)));
 }
