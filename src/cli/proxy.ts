@@ -42,8 +42,8 @@ async function show(name: string, asJson: boolean): Promise<void> {
 
 async function change(text: string, { name, ipvsScheduler }: { name: string; ipvsScheduler?: string }): Promise<void> {
   const begin = performance.now();
-  const { settings, layout } = existingCluster(name);
   const chosen = decideProxySettings({ proxyMode: text, ipvsScheduler });
+  const { settings, layout } = existingCluster(name);
   const mode = chosen.proxyMode;
   await checkKernelFor(chosen);
   await withClient(layout, async (client) => {

@@ -1,29 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { asIp, type Ip, type Port, parsePort } from '../net/address.ts';
+import { asIp, type Ip, type Port } from '../net/address.ts';
 import { Claims } from './claims.ts';
+import { modelOf, port } from './fixtures.ts';
 import { type ServicePortModel, serviceAddresses, serviceAddressKey } from './service-port.ts';
 
-const port = (number: number): Port => parsePort(number) ?? assert.fail('no port');
-const model = (name: string, clusterIp: string, part: Partial<ServicePortModel> = {}): ServicePortModel => ({
-  name: { namespace: 'default', name, port: '' },
-  family: 'IPv4',
-  protocol: 'TCP',
-  clusterIp: asIp(clusterIp),
-  port: port(80),
-  externalIps: [],
-  loadBalancerIps: [],
-  internalTrafficPolicy: 'Cluster',
-  externalTrafficPolicy: 'Cluster',
-  clusterEndpoints: [],
-  localEndpoints: [],
-  allEndpoints: [],
-  servingEndpoints: [],
-  hasAnyEndpoints: false,
-  choice: 'random',
-  ...part,
-});
+const model = (name: string, clusterIp: string, part: Partial<ServicePortModel> = {}): ServicePortModel =>
+  modelOf([], { name: { namespace: 'default', name, port: '' }, clusterIp: asIp(clusterIp), ...part });
 const node = { nodePortAddresses: [asIp('172.18.0.2')] };
 const shown = (models: readonly ServicePortModel[] | undefined): string =>
   (models ?? []).flatMap((one) => serviceAddresses(one, node).map(({ address }) => address)).join(' ');

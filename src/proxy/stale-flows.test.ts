@@ -1,36 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asIp, type Port, parsePort } from '../net/address.ts';
+import { asIp } from '../net/address.ts';
+import { backend, modelOf, port } from './fixtures.ts';
 import type { Backend, ServicePortModel } from './service-port.ts';
 import { staleFlows } from './stale-flows.ts';
 
-const port = (number: number): Port => parsePort(number) ?? assert.fail('no port');
-const backend = (ip: string): Backend => ({
-  ip: asIp(ip),
-  port: port(8080),
-  local: false,
-  ready: true,
-  terminating: false,
-  weight: 1,
-});
-const model = (protocol: 'UDP' | 'TCP', ips: string[], draining: string[] = []): ServicePortModel => ({
-  name: { namespace: 'default', name: 'web', port: '' },
-  family: 'IPv4',
-  protocol,
-  clusterIp: asIp('10.96.0.1'),
-  port: port(80),
-  nodePort: port(30_080),
-  externalIps: [],
-  loadBalancerIps: [],
-  internalTrafficPolicy: 'Cluster',
-  externalTrafficPolicy: 'Cluster',
-  clusterEndpoints: ips.map(backend),
-  localEndpoints: [],
-  allEndpoints: ips.map(backend),
-  servingEndpoints: [...ips, ...draining].map(backend),
-  hasAnyEndpoints: ips.length > 0,
-  choice: 'random',
-});
+const endpoints = (ips: readonly string[]): Backend[] => ips.map((ip) => backend(ip));
+const model = (protocol: 'UDP' | 'TCP', ips: string[], draining: string[] = []): ServicePortModel =>
+  modelOf(endpoints(ips), { protocol, nodePort: port(30_080), servingEndpoints: endpoints([...ips, ...draining]) });
 const node = { nodePortAddresses: [asIp('172.18.0.2'), asIp('fd18::2')] };
 const flow = { protocol: 'udp', destination: '10.96.0.1', port: 80 };
 const nodeFlow = { protocol: 'udp', destination: '172.18.0.2', port: 30_080 };

@@ -1,41 +1,16 @@
 // What a Service is in IPVS: its virtual servers, its addresses, its elements of sets.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { asCidr, asIp, type Port, parsePort } from '../../net/address.ts';
-import type { Backend, ServicePortModel } from '../service-port.ts';
+import { asCidr, asIp } from '../../net/address.ts';
+import { backend, modelOf, port } from '../fixtures.ts';
+import type { ServicePortModel } from '../service-port.ts';
 import { itemKey } from './changes.ts';
 import { type ItemOptions, itemsOf } from './items.ts';
 
-const port = (number: number): Port => parsePort(number) ?? assert.fail();
-const backend = (ip: string, part: Partial<Backend> = {}): Backend => ({
-  ip: asIp(ip),
-  port: port(8080),
-  local: false,
-  ready: true,
-  terminating: false,
-  weight: 1,
-  ...part,
-});
 const here = backend('10.244.1.2', { local: true });
 const there = backend('10.244.2.2');
-const model = (part: Partial<ServicePortModel> = {}): ServicePortModel => ({
-  name: { namespace: 'default', name: 'web', port: 'http' },
-  family: 'IPv4',
-  protocol: 'TCP',
-  clusterIp: asIp('10.96.0.1'),
-  port: port(80),
-  externalIps: [],
-  loadBalancerIps: [],
-  internalTrafficPolicy: 'Cluster',
-  externalTrafficPolicy: 'Cluster',
-  clusterEndpoints: [here, there],
-  localEndpoints: [here],
-  allEndpoints: [here, there],
-  servingEndpoints: [here, there],
-  hasAnyEndpoints: true,
-  choice: 'random',
-  ...part,
-});
+const model = (part: Partial<ServicePortModel> = {}): ServicePortModel =>
+  modelOf([here, there], { localEndpoints: [here], ...part });
 const node = { addresses: [asIp('172.18.0.2')], nodePortAddresses: [asIp('172.18.0.2')] };
 const options: ItemOptions = { node, scheduler: 'rr' };
 const everywhere = {

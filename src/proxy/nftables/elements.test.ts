@@ -2,40 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { elementsOf } from '../../linux/nft.ts';
-import { asCidr, asIp, type Port, parsePort } from '../../net/address.ts';
-import type { Backend, ServicePortModel } from '../service-port.ts';
+import { asCidr, asIp } from '../../net/address.ts';
+import { backend, modelOf, port } from '../fixtures.ts';
+import type { ServicePortModel } from '../service-port.ts';
 import { AffinityMarks } from './affinity.ts';
 import { contribution, factElements } from './elements.ts';
 import { proxyTable } from './table.ts';
 
-const port = (number: number): Port => parsePort(number) ?? assert.fail('no port');
-const backend = (ip: string, part: Partial<Backend> = {}): Backend => ({
-  ip: asIp(ip),
-  port: port(8080),
-  local: false,
-  ready: true,
-  terminating: false,
-  weight: 1,
-  ...part,
-});
-const model = (endpoints: readonly Backend[], part: Partial<ServicePortModel> = {}): ServicePortModel => ({
-  name: { namespace: 'default', name: 'web', port: 'http' },
-  family: 'IPv4',
-  protocol: 'TCP',
-  clusterIp: asIp('10.96.0.1'),
-  port: port(80),
-  externalIps: [],
-  loadBalancerIps: [],
-  internalTrafficPolicy: 'Cluster',
-  externalTrafficPolicy: 'Cluster',
-  clusterEndpoints: endpoints,
-  localEndpoints: [],
-  allEndpoints: endpoints,
-  servingEndpoints: endpoints,
-  hasAnyEndpoints: endpoints.length > 0,
-  choice: 'random',
-  ...part,
-});
 const node = { addresses: [asIp('172.18.0.2')], nodePortAddresses: [asIp('172.18.0.2')] };
 const elements = (...models: ServicePortModel[]): string[] => {
   const { elements: single, runs = [] } = contribution('IPv4', models, node);
@@ -46,8 +19,8 @@ const chains = (...models: ServicePortModel[]): string[] =>
 const [first, second] = [backend('10.244.1.2'), backend('10.244.2.2')];
 
 test('a Service is elements of maps and a chain for its number of endpoints', () => {
-  assert.deepEqual(chains(model([first, second])), ['tcp-n2']);
-  assert.deepEqual(elements(model([first, second])), [
+  assert.deepEqual(chains(modelOf([first, second])), ['tcp-n2']);
+  assert.deepEqual(elements(modelOf([first, second])), [
     'cluster-ips 10.96.0.1 : ',
     'services 10.96.0.1 . tcp . 80 : goto tcp-n2',
     'source-nat 10.96.0.1 . tcp . 80 : goto masquerade-outside',
@@ -61,7 +34,7 @@ test('the number of maps does not depend on the number of Services', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 65_535 }), fc.nat(5), fc.boolean())), (services) => {
       const models = services.map(([number, count, isSticky]) =>
-        model(
+        modelOf(
           Array.from({ length: count }, (_, i) => backend(`10.244.0.${i + 1}`)),
           { port: port(number), ...(isSticky && { affinitySeconds: 60 }) },
         ),
@@ -73,19 +46,19 @@ test('the number of maps does not depend on the number of Services', () => {
 });
 
 test('a local endpoint may reach itself', () => {
-  assert.ok(elements(model([backend('10.244.1.2', { local: true })])).includes('hairpin 10.244.1.2 . 10.244.1.2 : '));
+  assert.ok(elements(modelOf([backend('10.244.1.2', { local: true })])).includes('hairpin 10.244.1.2 . 10.244.1.2 : '));
 });
 
 test('a long or strange owner makes a comment that nftables takes', () => {
   const name = { namespace: 'n'.repeat(63), name: 's'.repeat(63), port: '"}' };
-  const comment = contribution('IPv4', [model([], { name })], node).elements[1]?.comment ?? '';
+  const comment = contribution('IPv4', [modelOf([], { name })], node).elements[1]?.comment ?? '';
   assert.match(comment, /^ClusterIP of n+\/s+$/);
   assert.ok(comment.length <= 120);
 });
 
 test('of overlapping source ranges the outer one is kept', () => {
   const sourceRanges = ['10.0.0.0/8', '10.1.0.0/16', '192.0.2.0/24'].map(asCidr);
-  const found = elements(model([], { sourceRanges, loadBalancerIps: [asIp('192.0.2.1')] }));
+  const found = elements(modelOf([], { sourceRanges, loadBalancerIps: [asIp('192.0.2.1')] }));
   assert.deepEqual(
     found.filter((text) => text.startsWith('sources')),
     ['sources 192.0.2.1 . tcp . 80 . 10.0.0.0/8 : ', 'sources 192.0.2.1 . tcp . 80 . 192.0.2.0/24 : '],
@@ -105,8 +78,8 @@ test('ranges of Services and of the own pods are those of the family, none withi
 
 test('endpoints of different weights have slots in proportion, and the chain is one for their number', () => {
   const weighted = [backend('10.244.1.2', { weight: 30 }), backend('10.244.2.2', { weight: 10 })];
-  assert.deepEqual(chains(model(weighted)), ['tcp-n4']);
-  const slots = elements(model(weighted)).filter((text) => text.startsWith('endpoints-tcp'));
+  assert.deepEqual(chains(modelOf(weighted)), ['tcp-n4']);
+  const slots = elements(modelOf(weighted)).filter((text) => text.startsWith('endpoints-tcp'));
   assert.deepEqual(
     slots.map((text) => text.split(' : ')[1]),
     [...Array(3).fill('10.244.1.2 . 8080'), '10.244.2.2 . 8080'],
@@ -117,7 +90,7 @@ test('the choice by client address is one chain, whatever the number of endpoint
   for (const count of [1, 2, 7])
     assert.deepEqual(
       chains(
-        model(
+        modelOf(
           Array.from({ length: count }, (_, i) => backend(`10.244.0.${i + 1}`)),
           { choice: 'client-address' },
         ),
@@ -128,8 +101,8 @@ test('the choice by client address is one chain, whatever the number of endpoint
 
 test('session affinity is known by the Service, over its ports and addresses, and an endpoint by one mark', () => {
   const ports = [
-    model([first, second], { affinitySeconds: 60, nodePort: port(30_080) }),
-    model([backend('10.244.1.2', { port: port(9090) }), second], { affinitySeconds: 60, port: port(81) }),
+    modelOf([first, second], { affinitySeconds: 60, nodePort: port(30_080) }),
+    modelOf([backend('10.244.1.2', { port: port(9090) }), second], { affinitySeconds: 60, port: port(81) }),
   ];
   const found = elements(...ports);
   assert.deepEqual(
@@ -150,7 +123,7 @@ test('session affinity is known by the Service, over its ports and addresses, an
 test('a client from outside goes on with an endpoint of its own policy only', () => {
   const local = backend('10.244.1.2', { local: true });
   const found = elements(
-    model([local, second], {
+    modelOf([local, second], {
       affinitySeconds: 60,
       nodePort: port(30_080),
       externalTrafficPolicy: 'Local',

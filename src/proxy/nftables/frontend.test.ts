@@ -1,37 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asCidr, asIp, type Port, parsePort } from '../../net/address.ts';
-import type { Backend, ServicePortModel } from '../service-port.ts';
+import { asCidr, asIp } from '../../net/address.ts';
+import { backend, modelOf, port } from '../fixtures.ts';
+import type { ServicePortModel } from '../service-port.ts';
 import { type Choice, frontends } from './frontend.ts';
 
-const port = (number: number): Port => parsePort(number) ?? assert.fail('no port');
-const backend = (ip: string, local = false): Backend => ({
-  ip: asIp(ip),
-  port: port(8080),
-  local,
-  ready: true,
-  terminating: false,
-  weight: 1,
-});
-const [here, there] = [backend('10.244.1.2', true), backend('10.244.2.2')];
-const model = (part: Partial<ServicePortModel>): ServicePortModel => ({
-  name: { namespace: 'default', name: 'web', port: 'http' },
-  family: 'IPv4',
-  protocol: 'TCP',
-  clusterIp: asIp('10.96.0.1'),
-  port: port(80),
-  externalIps: [],
-  loadBalancerIps: [],
-  internalTrafficPolicy: 'Cluster',
-  externalTrafficPolicy: 'Cluster',
-  clusterEndpoints: [here, there],
-  localEndpoints: [here],
-  allEndpoints: [here, there],
-  servingEndpoints: [here, there],
-  hasAnyEndpoints: true,
-  choice: 'random',
-  ...part,
-});
+const [here, there] = [backend('10.244.1.2', { local: true }), backend('10.244.2.2')];
+const model = (part: Partial<ServicePortModel>): ServicePortModel =>
+  modelOf([here, there], { localEndpoints: [here], ...part });
 const node = { addresses: [asIp('172.18.0.2')], nodePortAddresses: [asIp('172.18.0.2'), asIp('fd18::2')] };
 
 const show = (choice: Choice | undefined): string =>
