@@ -34,7 +34,8 @@ export type Expr =
   /** Of the socket that the packet is for: whether it is bound to no address. No value where there is no such socket. */
   | { readonly kind: 'socket'; readonly key: 'wildcard' }
   | { readonly kind: 'tcp-flags' }
-  | { readonly kind: 'fib'; readonly address: 'saddr' | 'daddr'; readonly result: 'type' }
+  /** What routing says of an address: its type; with `link`, as seen from the link that the packet leaves by. */
+  | { readonly kind: 'fib'; readonly address: 'saddr' | 'daddr'; readonly link?: 'oif'; readonly result: 'type' }
   | { readonly kind: 'concat'; readonly parts: readonly Expr[] }
   | { readonly kind: 'lookup'; readonly key: Expr; readonly map: string }
   | { readonly kind: 'address'; readonly value: Ip | Cidr }
@@ -186,7 +187,7 @@ function renderExpr(expr: Expr): string {
     case 'tcp-flags':
       return 'tcp flags';
     case 'fib':
-      return `fib ${expr.address} ${expr.result}`;
+      return `fib ${expr.address}${expr.link === undefined ? '' : ` . ${expr.link}`} ${expr.result}`;
     case 'concat':
       return expr.parts.map(renderExpr).join(' . ');
     case 'lookup':

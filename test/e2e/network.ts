@@ -145,7 +145,8 @@ export function networkTests(): void {
   test('a ClusterIP Service is reached by each of its names and uses every ready endpoint, without translation of the client', async () => {
     await apply(service('echo', {}));
     const pods = await echoPods();
-    const client = pods[0] ?? assert.fail('no pods');
+    // The node whose link was down a moment ago: its own connections must have survived that, or it learns of nothing new.
+    const client = pods.find(({ node }) => node.endsWith('-worker')) ?? assert.fail('no pod on worker');
     for (const name of ['echo', 'echo.default', 'echo.default.svc.cluster.local']) {
       await until(name, async () => (await fromPod(client.name, `http://${name}/cgi-bin/peer`)) !== '', 10);
     }

@@ -32,6 +32,20 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
   });
   after(() => network.remove());
 
+  /** A connection that stays: the name of the endpoint that took it, and a line that has to come back on it. */
+  async function converse(from: string, address: string) {
+    const { stdin, stdout } = network.spawn(from, 'perl', '-e', lineClient, address, '80');
+    if (stdin === null || stdout === null) throw new Error('the client has no pipes');
+    const lines = stdout.setEncoding('utf8');
+    const [greeting]: string[] = await once(lines, 'data');
+    const name = greeting?.split(' ')[0] ?? assert.fail(`nobody greets at ${address}`);
+    const echo = async (word: string): Promise<void> => {
+      stdin.write(`${word}\n`);
+      assert.deepEqual(await once(lines, 'data', { signal: AbortSignal.timeout(5000) }), [`${name} ${word}\n`]);
+    };
+    return { name, echo };
+  }
+
   test('no connection is lost while endpoints and other Services change', async () => {
     let changing = true;
     const asked = (async () => {
@@ -70,17 +84,20 @@ describe('while the proxy works', { timeout: 60_000 }, () => {
     assert.match(await network.ask('node', 'tcp', '10.96.0.1', 80), /^[abc] /);
   });
 
+  test("the node's own connections to Services live on when the link that they leave by was down", async () => {
+    await proxy.put(service('afar', { clusterIP: '10.96.0.3' }), slice('afar', [c]));
+    const { echo } = await converse('node', '10.96.0.3');
+    await echo('before');
+    network.run('node', 'ip', 'link', 'set', 'eth0', 'down');
+    network.run('node', 'ip', 'link', 'set', 'eth0', 'up');
+    network.run('node', 'ip', 'addr', 'replace', 'fd18::2/64', 'dev', 'eth0', 'nodad');
+    network.run('node', 'ip', 'route', 'replace', '10.244.2.0/24', 'via', '172.18.0.3');
+    await echo('after');
+  });
+
   test('a connection that was made goes on, new ones work, and affinity is kept, over a kill and a restart', async () => {
-    const client = network.spawn('b', 'perl', '-e', lineClient, '10.96.0.1', '80');
-    const { stdin, stdout } = client;
-    if (stdin === null || stdout === null) throw new Error('the client has no pipes');
-    const lines = stdout.setEncoding('utf8');
-    const [greeting]: string[] = await once(lines, 'data');
-    const name = greeting?.split(' ')[0];
-    const echo = async (word: string): Promise<void> => {
-      stdin.write(`${word}\n`);
-      assert.deepEqual(await once(lines, 'data'), [`${name} ${word}\n`]);
-    };
+    const { name, echo } = await converse('b', '10.96.0.1');
+    assert.match(name, /^[abc]$/);
     await echo('before');
     const friend = await network.ask('outside', 'tcp', '10.96.0.2', 80);
     const friend6 = await network.ask('outside', 'tcp', 'fd96::2', 80);

@@ -89,7 +89,7 @@ function endings(family: Family, pods: readonly Cidr[]): Chain[] {
     { name: 'masquerade-everybody', rules: [rule(masquerade)] },
     {
       name: 'masquerade-outside',
-      rules: pods.length === 0 ? [] : [rule(match(address(family, 'saddr'), anyOf(pods), '!='), masquerade)],
+      rules: pods.length === 0 ? [] : [rule(match(saddr, anyOf(pods), '!='), notOfTheLink, masquerade)],
     },
     {
       name: 'masquerade-visitors',
@@ -111,6 +111,17 @@ const anyOf = (ranges: readonly Cidr[]): Expr => ({
 
 const fromNode = (op: '==' | '!='): Statement =>
   match({ kind: 'fib', address: 'saddr', result: 'type' }, { kind: 'word', value: 'local' }, op);
+
+/**
+ * The source is not yet an address of the link that the packet leaves by. Where it is one, masquerading would change
+ * nothing, but for this: the kernel forgets all masqueraded connections of a link that goes down, and the watches of this
+ * node's own components would hang on connections that nobody knows any more.
+ */
+const notOfTheLink: Statement = match(
+  { kind: 'fib', address: 'saddr', link: 'oif', result: 'type' },
+  { kind: 'word', value: 'local' },
+  '!=',
+);
 
 function dispatch(family: Family, pods: readonly Cidr[]): Chain[] {
   const key = concat(...frontendParts(family));
