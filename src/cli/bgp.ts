@@ -1,7 +1,5 @@
 // weft bgp: the sessions of a cluster's nodes, and the routers outside that they talk to.
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { adminClient } from '../cluster/admin-client.ts';
-import { isRunning } from '../cluster/create.ts';
 import type { ClusterLayout, NodeLayout } from '../cluster/layout.ts';
 import { readProcessFile } from '../cluster/process-file.ts';
 import { controlSocketName } from '../fabric/bgp/bird.ts';
@@ -12,7 +10,7 @@ import { birdRunDir } from '../fabric/bgp/start.ts';
 import { readSpeakerStatus, type SpeakerStatus } from '../fabric/bgp/status.ts';
 import { isNotFound } from '../k8s/client.ts';
 import { configMaps } from '../k8s/resources.ts';
-import { existingCluster, nameOption } from './options.ts';
+import { existingCluster, nameOption, requireRunning, withClient } from './options.ts';
 import { print, printJson, printTable, UsageError } from './output.ts';
 
 export function bgpCommand(): Command {
@@ -115,11 +113,6 @@ async function statusOf(layout: ClusterLayout, node: NodeLayout): Promise<NodeSt
   return { node: node.name, ...(speaker !== undefined && { speaker }) };
 }
 
-async function requireRunning(layout: ClusterLayout): Promise<void> {
-  if (!(await isRunning(layout)))
-    throw new Error(`the cluster '${layout.name}' does not run; bring it back by './weft up --name ${layout.name}'`);
-}
-
 interface AddOptions {
   readonly name: string;
   readonly address: string;
@@ -133,8 +126,27 @@ interface AddOptions {
 
 async function addPeer(peer: string, { name, as, nodeSelector, ...given }: AddOptions): Promise<void> {
   const selector = nodeSelector === undefined ? {} : { nodeSelector: { matchLabels: nodeSelector } };
-  await edit(name, (text) => withPeer(text, { name: peer, asNumber: as, ...given, ...selector }));
+  const entry = { name: peer, asNumber: as, ...given, ...selector };
+  checkAlone(entry);
+  await edit(name, (text) => withPeer(text, entry));
   print(`The nodes talk to ${peer} (${given.address}); see './weft bgp status --name ${name}'.`);
+}
+
+const optionOf: Readonly<Record<string, string>> = {
+  ...{ name: 'the name', address: '--address', asNumber: '--as', accept: '--accept', advertise: '--advertise' },
+  ...{ nodeSelector: '--node-selector', multihop: '--multihop', passwordKey: '--password-key' },
+};
+
+/** What is wrong with the options themselves is told by their names, before a cluster is looked for. */
+function checkAlone(entry: Parameters<typeof withPeer>[1]): void {
+  try {
+    withPeer('', entry);
+  } catch (error) {
+    if (!(error instanceof BgpSettingsError)) throw error;
+    const inOptions = (line: string): string =>
+      line.replace(/^peers\[0\]\.(\w+)[^:]*:/, (place, field: string) => optionOf[field] ?? place);
+    throw new UsageError(error.message.split('\n').map(inOptions).join('; '));
+  }
 }
 
 async function removePeer(peer: string, { name }: { name: string }): Promise<void> {
@@ -149,21 +161,24 @@ async function removePeer(peer: string, { name }: { name: string }): Promise<voi
 /** Changes the settings in the ConfigMap, which is made where it is missing. */
 async function edit(cluster: string, change: (text: string) => string): Promise<void> {
   const { layout } = existingCluster(cluster);
-  await requireRunning(layout);
-  const client = adminClient(layout, 'weft');
-  try {
+  await withClient(layout, async (client) => {
     const present = await client.get(configMaps, bgpSettingsKey).catch((error: unknown) => {
       if (isNotFound(error)) return undefined;
       throw error;
     });
-    const data = { ...present?.data, [bgpSettingsEntry]: change(present?.data?.[bgpSettingsEntry] ?? '') };
+    const data = { ...present?.data, [bgpSettingsEntry]: changed(present?.data?.[bgpSettingsEntry] ?? '', change) };
     // With its version: what someone else wrote meanwhile is not overwritten.
     if (present !== undefined) await client.update(configMaps, { ...present, data });
     else await client.create(configMaps, { apiVersion: 'v1', kind: 'ConfigMap', metadata: bgpSettingsKey, data });
+  });
+}
+
+/** What is wrong then is in the settings that are there, or between them and what is new. */
+function changed(text: string, change: (text: string) => string): string {
+  try {
+    return change(text);
   } catch (error) {
-    if (error instanceof BgpSettingsError) throw new UsageError(error.message.replaceAll('\n', '; '));
-    throw error;
-  } finally {
-    await client.close();
+    if (!(error instanceof BgpSettingsError)) throw error;
+    throw new Error(`the ConfigMap kube-system/weft-bgp: ${error.message.replaceAll('\n', '; ')}`);
   }
 }

@@ -53,6 +53,8 @@ async function run(wanted: string, options: Options): Promise<void> {
   const type = options.type?.toUpperCase();
   if (type !== undefined && typeNames[type] === undefined)
     throw new UsageError(`--type: '${options.type}' is no type of records such as A, AAAA, SRV or TXT`);
+  if (!/^(\.|[^.]+(\.[^.]+)*\.?)$/.test(wanted))
+    throw new UsageError(`'${wanted}' is no name: between its dots there must be something`);
   const { settings, layout } = existingCluster(options.name);
   const [asking, explainer] = await withClient(layout, async (client) => {
     const found = await findAsking(client, settings, layout, options);

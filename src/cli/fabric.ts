@@ -1,7 +1,7 @@
 // weft fabric: how the nodes reach the pods of others, and the change to another way.
 import { Command, Option } from 'commander';
 import { chooseFabric, fabricInPlace, fabricStatus } from '../cluster/fabric.ts';
-import { checkEncryption, checkFabric } from '../cluster/fabric-settings.ts';
+import { checkEncryption, checkFabricKind, checkReach } from '../cluster/fabric-settings.ts';
 import { ensureFabricPrograms, requireWireguard } from '../cluster/optional-programs.ts';
 import { SettingsError } from '../cluster/settings-error.ts';
 import { readSettings, writeSettings } from '../cluster/stored-settings.ts';
@@ -55,10 +55,12 @@ async function show(name: string, asJson: boolean): Promise<void> {
 
 async function change(kind: string, options: SetOptions): Promise<void> {
   const begin = performance.now();
-  const { settings, layout } = existingCluster(options.name);
-  const fabric = checkFabric(kind, settings.underlaySubnets);
+  const fabric = checkFabricKind(kind, 'fabric');
   if (options.crossSubnet === true && fabric !== 'vxlan')
     throw new SettingsError(`--cross-subnet is an option of vxlan, and ${fabric} has no tunnels`);
+  if (options.encrypt === true) checkEncryption(fabric, options.crossSubnet === true);
+  const { settings, layout } = existingCluster(options.name);
+  checkReach(fabric, settings.underlaySubnets);
   const encrypt = options.encrypt ?? settings.encrypt;
   const crossSubnet = fabric === 'vxlan' && (options.crossSubnet ?? (settings.crossSubnet && !encrypt));
   if (encrypt) {

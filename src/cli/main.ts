@@ -1,47 +1,7 @@
 // The command line: ./weft COMMAND. Exits 0 on success, 1 on failure with one line, 2 on wrong usage.
-import { Command, CommanderError } from 'commander';
-import { SettingsError } from '../cluster/settings-error.ts';
-import { bgpCommand } from './bgp.ts';
-import { demoCommand } from './demo.ts';
-import { dnsCommand } from './dns.ts';
-import { downCommand } from './down.ts';
-import { fabricCommand } from './fabric.ts';
-import { imageCommand } from './image.ts';
-import { kubeconfigCommand } from './kubeconfig.ts';
-import { nodeCommand } from './node.ts';
-import { UsageError } from './output.ts';
-import { proxyCommand } from './proxy.ts';
-import { serviceCommand } from './service.ts';
-import { statusCommand } from './status.ts';
-import { underlayCommand } from './underlay.ts';
-import { upCommand } from './up.ts';
-
-const program = new Command('weft')
-  .description('Kubernetes networking on one machine: a cluster whose nodes are network namespaces.')
-  .showHelpAfterError("(see './weft --help')")
-  .enablePositionalOptions();
-for (const command of [
-  demoCommand(),
-  upCommand(),
-  downCommand(),
-  statusCommand(),
-  kubeconfigCommand(),
-  nodeCommand(),
-  fabricCommand(),
-  proxyCommand(),
-  underlayCommand(),
-  bgpCommand(),
-  dnsCommand(),
-  serviceCommand(),
-  imageCommand(),
-])
-  program.addCommand(command);
-
-function overrideExit(command: Command): void {
-  command.exitOverride();
-  for (const child of command.commands) overrideExit(child);
-}
-overrideExit(program);
+import { CommanderError } from 'commander';
+import { failureOf } from './output.ts';
+import { weftProgram } from './program.ts';
 
 // The reader has seen enough (`weft status | head -1`).
 process.stdout.on('error', (error) => {
@@ -49,14 +9,15 @@ process.stdout.on('error', (error) => {
 });
 
 try {
-  await program.parseAsync(process.argv);
+  await weftProgram().parseAsync(process.argv);
 } catch (error) {
   if (error instanceof CommanderError) {
+    // Help was shown: asked for, or in place of a command that is missing.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
-    const message = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`weft: ${message}\n`);
+    const { line, exitCode } = failureOf(error);
+    process.stderr.write(`weft: ${line}\n`);
     if (process.env.WEFT_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-    process.exitCode = error instanceof UsageError || error instanceof SettingsError ? 2 : 1;
+    process.exitCode = exitCode;
   }
 }

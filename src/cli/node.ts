@@ -3,13 +3,12 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Command } from 'commander';
-import { isRunning } from '../cluster/create.ts';
-import { layoutOf } from '../cluster/layout.ts';
+import { type ClusterLayout, layoutOf } from '../cluster/layout.ts';
 import { findNode, withNode, withoutNode } from '../cluster/members.ts';
 import { readSettings } from '../cluster/stored-settings.ts';
 import { askForNodes } from '../cluster/supervisor-socket.ts';
 import { netnsPath, nsenterCommand } from '../linux/netns.ts';
-import { existingCluster, nameOption } from './options.ts';
+import { existingCluster, nameOption, notRunning, requireRunning } from './options.ts';
 import { print, Steps } from './output.ts';
 
 export function nodeCommand(): Command {
@@ -50,7 +49,7 @@ export function nodeCommand(): Command {
 async function add(cluster: string): Promise<void> {
   const { settings, layout } = existingCluster(cluster);
   withNode(settings);
-  await change(layout.supervisorSocket, cluster, { type: 'add-node' });
+  await change(layout, { type: 'add-node' });
   const nodes = layoutOf(readSettings(cluster) ?? settings).nodes.length;
   print(`The cluster '${cluster}' has ${nodes} nodes.`);
 }
@@ -62,17 +61,16 @@ async function remove(
   const { settings, layout } = existingCluster(cluster);
   const node = findNode(layout, which);
   withoutNode(settings, node);
-  await change(layout.supervisorSocket, cluster, { type: 'remove-node', name: node.name, force });
+  await change(layout, { type: 'remove-node', name: node.name, force });
   print(`The node ${node.name} is removed.`);
 }
 
-async function change(socket: string, cluster: string, request: Parameters<typeof askForNodes>[1]): Promise<void> {
-  if (!(await isRunning({ supervisorSocket: socket })))
-    throw new Error(`the cluster '${cluster}' does not run; bring it back by './weft up --name ${cluster}'`);
+async function change(layout: ClusterLayout, request: Parameters<typeof askForNodes>[1]): Promise<void> {
+  await requireRunning(layout);
   const steps = new Steps();
   steps.doing('Working');
   try {
-    await askForNodes(socket, request, (text, ms) => steps.done(text, ms));
+    await askForNodes(layout.supervisorSocket, request, (text, ms) => steps.done(text, ms));
   } finally {
     steps.end();
   }
@@ -82,8 +80,7 @@ async function change(socket: string, cluster: string, request: Parameters<typeo
 async function enter(cluster: string, which: string, command: readonly string[]): Promise<void> {
   const { layout } = existingCluster(cluster);
   const node = findNode(layout, which);
-  if (!existsSync(node.mountNamespace))
-    throw new Error(`the cluster '${cluster}' does not run; bring it back by './weft up --name ${cluster}'`);
+  if (!existsSync(node.mountNamespace)) throw notRunning(cluster);
   const namespaces = { net: netnsPath(node.name), mnt: node.mountNamespace, uts: node.utsNamespace };
   const [file = '', ...args] = nsenterCommand(namespaces, command);
   const child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, WEFT_NODE: node.name } });

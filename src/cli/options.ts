@@ -13,14 +13,22 @@ export function nameOption(): Option {
 
 /** Does some work with a client of the running cluster; an Error that says how to bring it back where it does not run. */
 export async function withClient<T>(layout: ClusterLayout, work: (client: Client) => Promise<T>): Promise<T> {
-  if (!(await isRunning(layout)))
-    throw new Error(`the cluster '${layout.name}' does not run; bring it back by './weft up --name ${layout.name}'`);
+  await requireRunning(layout);
   const client = adminClient(layout, 'weft');
   try {
     return await work(client);
   } finally {
     await client.close();
   }
+}
+
+/** Throws an Error that says how to bring the cluster back where it does not run. */
+export async function requireRunning(layout: ClusterLayout): Promise<void> {
+  if (!(await isRunning(layout))) throw notRunning(layout.name);
+}
+
+export function notRunning(cluster: string): Error {
+  return new Error(`the cluster '${cluster}' does not run; bring it back by './weft up --name ${cluster}'`);
 }
 
 /** The cluster of that name; an Error that says how to make it where there is none. */

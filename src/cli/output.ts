@@ -1,9 +1,19 @@
 // How commands speak: steps with their durations, errors of one line, JSON.
 import { stderr, stdout } from 'node:process';
+import { SettingsError } from '../cluster/settings-error.ts';
 
 /** A wrong use of the command line: exit status 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** What a command that threw this ends with: a line for its user, and 2 for a wrong use, 1 for all else. */
+export function failureOf(error: unknown): { readonly line: string; readonly exitCode: 1 | 2 } {
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    line: message.trim().replaceAll(/:?\s*\n\s*/g, ': '),
+    exitCode: error instanceof UsageError || error instanceof SettingsError ? 2 : 1,
+  };
 }
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];

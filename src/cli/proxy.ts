@@ -42,7 +42,7 @@ async function show(name: string, asJson: boolean): Promise<void> {
 
 async function change(text: string, { name, ipvsScheduler }: { name: string; ipvsScheduler?: string }): Promise<void> {
   const begin = performance.now();
-  const chosen = decideProxySettings({ proxyMode: text, ipvsScheduler });
+  const chosen = decideProxySettings({ proxyMode: text, ipvsScheduler }, 'proxy mode');
   const { settings, layout } = existingCluster(name);
   const mode = chosen.proxyMode;
   await checkKernelFor(chosen);

@@ -1,8 +1,7 @@
 // weft service: a Service from its addresses down to what a node's kernel has of it.
 import { Command, Option } from 'commander';
-import { adminClient } from '../cluster/admin-client.ts';
-import { isRunning } from '../cluster/create.ts';
-import type { ClusterLayout, NodeLayout } from '../cluster/layout.ts';
+import type { NodeLayout } from '../cluster/layout.ts';
+import { findNode } from '../cluster/members.ts';
 import type { ClusterSettings } from '../cluster/settings.ts';
 import { type KernelEntry, serviceInKernel } from '../explain/service-kernel.ts';
 import { type Entrance, type Outcome, type ServiceView, viewService } from '../explain/service-view.ts';
@@ -15,7 +14,7 @@ import { netnsPath } from '../linux/netns.ts';
 import { type Ip, parseCidr } from '../net/address.ts';
 import { nodePortAddresses } from '../proxy/node-port-addresses.ts';
 import type { ProxyNode } from '../proxy/service-port.ts';
-import { existingCluster, nameOption } from './options.ts';
+import { existingCluster, nameOption, withClient } from './options.ts';
 import { print, printJson, printTable, UsageError } from './output.ts';
 
 interface ServiceOptions {
@@ -37,27 +36,14 @@ export function serviceCommand(): Command {
 }
 
 async function show(service: string, options: ServiceOptions): Promise<void> {
+  if (service === '') throw new UsageError('the name of the Service is empty; see: kubectl get services -A');
   const { settings, layout } = existingCluster(options.name);
-  const node = chosenNode(layout, options.node);
-  if (!(await isRunning(layout)))
-    throw new Error(`the cluster '${layout.name}' does not run; bring it back by './weft up --name ${layout.name}'`);
-  const client = adminClient(layout, 'weft');
-  try {
-    const report = await inspect(client, settings, node, { name: service, namespace: options.namespace });
-    if (options.output === 'json') printJson(report);
-    else printReport(report);
-  } finally {
-    await client.close();
-  }
-}
-
-function chosenNode({ name, nodes: all }: ClusterLayout, wanted: string | undefined): NodeLayout {
-  const node = wanted === undefined ? all[0] : all.find((one) => one.name === wanted || one.role === wanted);
-  if (node === undefined)
-    throw new UsageError(
-      `the cluster '${name}' has no node '${wanted}'; it has ${all.map((one) => one.name).join(', ')}`,
-    );
-  return node;
+  const node = options.node === undefined ? layout.nodes[0] : findNode(layout, options.node);
+  if (node === undefined) throw new Error(`the cluster '${layout.name}' has no node`);
+  const key = { name: service, namespace: options.namespace };
+  const report = await withClient(layout, (client) => inspect(client, settings, node, key));
+  if (options.output === 'json') printJson(report);
+  else printReport(report);
 }
 
 interface Report {

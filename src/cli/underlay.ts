@@ -14,7 +14,7 @@ import {
 } from '../cluster/link-conditions.ts';
 import { applyConditions, readConditions } from '../cluster/links.ts';
 import { netnsPath } from '../linux/netns.ts';
-import { existingCluster, nameOption } from './options.ts';
+import { existingCluster, nameOption, notRunning } from './options.ts';
 import { print, printJson, printTable, UsageError } from './output.ts';
 
 interface SlowOptions {
@@ -83,8 +83,7 @@ function readOptions({ rate, delay, loss }: SlowOptions): Condition {
 
 function runningLayout(name: string): ClusterLayout {
   const { layout } = existingCluster(name);
-  if (!existsSync(netnsPath(layout.underlayNetns)))
-    throw new Error(`the cluster '${name}' does not run; bring it back by './weft up --name ${name}'`);
+  if (!existsSync(netnsPath(layout.underlayNetns))) throw notRunning(name);
   return layout;
 }
 

@@ -73,18 +73,18 @@ export function upCommand(): Command {
 }
 
 async function readConfigFile(file: string): Promise<GivenSettings> {
-  const { parse } = await import('yaml');
+  const { parseDocument } = await import('yaml');
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new UsageError(`--config ${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--config ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
-  try {
-    return readGivenSettings(parse(text), `--config ${file}`);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error));
-  }
+  const document = parseDocument(text);
+  const [wrong] = document.errors;
+  if (wrong !== undefined)
+    throw new UsageError(`--config ${file} is no YAML: ${(wrong.message.split('\n')[0] ?? '').replace(/:$/, '')}`);
+  return readGivenSettings(document.toJS(), `--config ${file}`);
 }
 
 /** Makes the cluster and merges its access into a kubeconfig. Returns what it is then. */

@@ -23,7 +23,8 @@ export interface GivenFabricSettings {
 /** The settings with defaults filled in. Throws a SettingsError for the first that cannot be. */
 export function decideFabricSettings(given: GivenFabricSettings): FabricSettings {
   const underlaySubnets = decideSubnets(given.underlaySubnets ?? 1);
-  const fabric = checkFabric(given.fabric ?? (underlaySubnets === 1 ? 'host-gw' : 'vxlan'), underlaySubnets);
+  const fabric = checkFabricKind(given.fabric ?? (underlaySubnets === 1 ? 'host-gw' : 'vxlan'), '--fabric');
+  checkReach(fabric, underlaySubnets);
   const crossSubnet = given.crossSubnet ?? false;
   if (typeof crossSubnet !== 'boolean')
     throw new SettingsError(`--cross-subnet '${String(crossSubnet)}': must be true or false`);
@@ -35,15 +36,19 @@ export function decideFabricSettings(given: GivenFabricSettings): FabricSettings
   return { fabric, crossSubnet, encrypt, underlaySubnets };
 }
 
-/** The kind of that name, if it can carry packets between nodes on so many subnets. */
-export function checkFabric(value: unknown, underlaySubnets: 1 | 2): FabricKindName {
+/** The kind of that name. `what` is how the user gave it: an option, or an argument. */
+export function checkFabricKind(value: unknown, what: string): FabricKindName {
   const fabric = fabricKinds.find((kind) => kind === value);
-  if (fabric === undefined) throw new SettingsError(`--fabric '${String(value)}': there is ${fabricKinds.join(', ')}`);
+  if (fabric === undefined) throw new SettingsError(`${what} '${String(value)}': there is ${fabricKinds.join(', ')}`);
+  return fabric;
+}
+
+/** Throws a SettingsError where the fabric cannot carry packets between nodes on so many subnets. */
+export function checkReach(fabric: FabricKindName, underlaySubnets: 1 | 2): void {
   if (fabric === 'host-gw' && underlaySubnets > 1)
     throw new SettingsError(
-      '--fabric host-gw: needs all nodes on one subnet, and --underlay-subnets is 2; choose vxlan, router or bgp',
+      'the fabric host-gw needs all nodes on one subnet, and --underlay-subnets is 2; choose vxlan, router or bgp',
     );
-  return fabric;
 }
 
 /** Throws a SettingsError where the fabric cannot encrypt, or is asked to send past the tunnel. */

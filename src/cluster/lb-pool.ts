@@ -44,8 +44,8 @@ function defaultLbPool(ranges: Ranges): string {
 
 function readSpan(text: string, value: string): Span {
   const span = parseSpan(text);
-  if (typeof span === 'string') throw new SettingsError(`--lb-pool '${value}': '${text}' ${span}`);
-  return span;
+  if (typeof span !== 'string') return span;
+  throw new SettingsError(`--lb-pool '${value}'${text === value ? '' : `: '${text}'`} ${span}`);
 }
 
 function checkSpan(span: Span, before: readonly Span[], ranges: Ranges): void {

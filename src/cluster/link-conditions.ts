@@ -37,8 +37,8 @@ export function endsOf(layout: ClusterLayout): End[] {
 }
 
 /**
- * The pairs of ends that are meant: two named ones, or one with every other on its subnet. Throws a SettingsError for an
- * unknown name and for two that no cable joins.
+ * The pairs of ends that are meant: two named ones, or one with every other on its subnet. Throws an Error for a name
+ * that is not there and for two that no cable joins.
  */
 export function pairsOf(layout: ClusterLayout, first: string, second?: string): [End, End][] {
   const ends = endsOf(layout);
@@ -46,7 +46,7 @@ export function pairsOf(layout: ClusterLayout, first: string, second?: string): 
     const found = ends.filter(({ name, port }) => name === which || (port === which && name !== 'router'));
     if (found.length > 0) return found;
     const names = [...new Set(ends.map(({ name }) => name))];
-    throw new SettingsError(`there is no '${which}' between the nodes; there are ${names.join(', ')}`);
+    throw new Error(`there is no '${which}' between the nodes; there are ${names.join(', ')}`);
   };
   const others = second === undefined ? ends : named(second);
   const pairs = named(first).flatMap((one) =>
@@ -55,7 +55,7 @@ export function pairsOf(layout: ClusterLayout, first: string, second?: string): 
       .map((other): [End, End] => [one, other]),
   );
   if (pairs.length === 0)
-    throw new SettingsError(
+    throw new Error(
       second === undefined || first === second
         ? `there is no link from '${first}' to another one on its subnet`
         : `'${first}' and '${second}' are on different subnets: what joins each of them is 'router'`,

@@ -23,12 +23,15 @@ export interface GivenProxySettings {
   readonly ipvsScheduler?: unknown;
 }
 
-/** The settings with defaults filled in. Throws a SettingsError for the first that cannot be. */
-export function decideProxySettings(given: GivenProxySettings): ProxySettings {
-  const proxyMode = checkProxyMode(given.proxyMode ?? defaultProxyMode);
+/**
+ * The settings with defaults filled in. Throws a SettingsError for the first that cannot be; `what` is how the user gave
+ * the mode: by an option, or as an argument.
+ */
+export function decideProxySettings(given: GivenProxySettings, what = '--proxy-mode'): ProxySettings {
+  const proxyMode = checkProxyMode(given.proxyMode ?? defaultProxyMode, what);
   const ipvsScheduler = checkIpvsScheduler(given.ipvsScheduler ?? defaultIpvsScheduler);
   if (proxyMode !== 'ipvs' && ipvsScheduler !== defaultIpvsScheduler)
-    throw new SettingsError(`--ipvs-scheduler is an option of --proxy-mode ipvs, not of ${proxyMode}`);
+    throw new SettingsError(`--ipvs-scheduler is an option of the proxy mode ipvs, not of ${proxyMode}`);
   return { proxyMode, ipvsScheduler };
 }
 
@@ -39,8 +42,8 @@ function checkIpvsScheduler(value: unknown): IpvsScheduler {
 }
 
 /** The mode of that name. Throws a SettingsError where there is none. */
-function checkProxyMode(value: unknown): ProxyMode {
+function checkProxyMode(value: unknown, what: string): ProxyMode {
   const mode = proxyModes.find((one) => one === value);
-  if (mode === undefined) throw new SettingsError(`--proxy-mode '${String(value)}': there is ${proxyModes.join(', ')}`);
+  if (mode === undefined) throw new SettingsError(`${what} '${String(value)}': there is ${proxyModes.join(', ')}`);
   return mode;
 }

@@ -39,7 +39,7 @@ test('numbers and choices outside of their range are refused', () => {
   refused({ fabric: 'host-gw', underlaySubnets: 2 }, /needs all nodes on one subnet/);
   refused({ proxyMode: 'userspace' }, /--proxy-mode 'userspace': there is nftables, iptables, ipvs/);
   refused({ proxyMode: 'ipvs', ipvsScheduler: 'best' }, /--ipvs-scheduler 'best': there is rr, wrr, lc/);
-  refused({ ipvsScheduler: 'lc' }, /--ipvs-scheduler is an option of --proxy-mode ipvs, not of nftables/);
+  refused({ ipvsScheduler: 'lc' }, /--ipvs-scheduler is an option of the proxy mode ipvs, not of nftables/);
   refused({ underlaySubnets: 3 }, /--underlay-subnets '3': must be 1 or 2/);
   refused({ nodePortRange: '32767-30000' }, /--node-port-range '32767-30000': not a range of ports/);
   refused({ nodePortRange: '10000-11000' }, /the nodes use port 10249 of it themselves/);
