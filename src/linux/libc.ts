@@ -54,6 +54,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
 const AF_NETLINK = 16;
 const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 
@@ -75,9 +76,18 @@ export function setNetlinkOption(fd: number, option: number, value: number): voi
 
 /** Sets the receive buffer in bytes, past the limit of the system. */
 export function setReceiveBuffer(fd: number, bytes: number): void {
+  setSocketOption(fd, SO_RCVBUFFORCE, bytes, 'setting a receive buffer');
+}
+
+/** Sets the send buffer in bytes, past the limit of the system: netlink refuses messages that are larger (EMSGSIZE). */
+export function setSendBuffer(fd: number, bytes: number): void {
+  setSocketOption(fd, SO_SNDBUFFORCE, bytes, 'setting a send buffer');
+}
+
+function setSocketOption(fd: number, option: number, value: number, what: string): void {
   const buffer = Buffer.alloc(4);
-  buffer.writeInt32LE(bytes);
-  check(c.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, buffer, 4), 'setting a receive buffer');
+  buffer.writeInt32LE(value);
+  check(c.setsockopt(fd, SOL_SOCKET, option, buffer, 4), what);
 }
 
 export function send(fd: number, message: Buffer): void {

@@ -136,6 +136,8 @@ export class Netlink implements Disposable {
   readonly fd: number;
   #sequence = 0;
   #open = true;
+  /** Bytes that are known to fit. */
+  #sendBuffer = 64 * 1024;
 
   /** Opens a socket in a namespace (in the calling thread's own where none is given); protocol 0 is NETLINK_ROUTE. */
   static open(netns?: NetnsRef, protocol = 0): Netlink {
@@ -205,6 +207,25 @@ export class Netlink implements Disposable {
     this.#readAnswer(sequence, request.what, () => {});
   }
 
+  /**
+   * Sends messages that make one transaction, at once or on a thread of libuv's pool, and returns the kernel's answers.
+   * Their numbers are the sender's own; the socket must not be used for anything else until then.
+   */
+  async transact(messages: Buffer, where: 'here' | 'in-pool'): Promise<Message[]> {
+    if (messages.length + sendMargin > this.#sendBuffer) {
+      this.#sendBuffer = 2 * messages.length + sendMargin;
+      libc.setSendBuffer(this.fd, this.#sendBuffer);
+    }
+    if (where === 'here') libc.send(this.fd, messages);
+    else await writeInPool(this.fd, messages);
+    const answers: Message[] = [];
+    for (let length = 0; ; ) {
+      length = libc.receive(this.fd, receiveBuffer) ?? 0;
+      if (length === 0) return answers;
+      answers.push(...parseMessages(Buffer.from(receiveBuffer.subarray(0, length))));
+    }
+  }
+
   #exchange(request: Request, flags: number, each: (message: Message) => void): void {
     const sequence = ++this.#sequence;
     libc.send(this.fd, encodeRequest(request, flags, sequence));
@@ -231,6 +252,9 @@ export class Netlink implements Disposable {
   }
 }
 
+/** The kernel keeps some of a send buffer for itself. */
+const sendMargin = 1024;
+
 /** write(2) on a netlink socket is sending to the kernel. */
 const writeInPool = promisify((fd: number, message: Buffer, done: (error: Error | null) => void) =>
   write(fd, message, (error) => done(error)),
@@ -241,13 +265,43 @@ const receiveBuffer = Buffer.alloc(64 * 1024);
 
 /** Throws where the message that ends an exchange carries an errno. */
 function throwRefusal(message: Message, what: string): void {
-  const errno = message.body.length >= 4 ? -message.body.readInt32LE(0) : 0;
-  if (errno <= 0) return;
-  // With NETLINK_CAP_ACK an error carries the failed request's header alone; then the kernel's explanation.
-  const explanation =
-    message.type === NLMSG_ERROR ? parseAttributes(message.body.subarray(4 + headerLength)).get(1) : undefined;
-  throw new NetlinkError(what, errno, readText(explanation));
+  const refusal = refusalIn(message);
+  if (refusal !== undefined) throw refusalError(what, refusal);
 }
+
+/** What the kernel says of a request that it did not do. */
+export interface Refusal {
+  /** The number of the request. */
+  readonly sequence: number;
+  readonly errno: number;
+  /** In the kernel's own words, where it has any. */
+  readonly explanation?: string;
+  /** Where in the request the attribute is that it did not like. */
+  readonly offset?: number;
+}
+
+/** The refusal that a message carries; undefined where it says that all went well, or something else. */
+export function refusalIn({ type, sequence, body }: Message): Refusal | undefined {
+  const errno = (type === NLMSG_ERROR || type === NLMSG_DONE) && body.length >= 4 ? -body.readInt32LE(0) : 0;
+  if (errno <= 0) return undefined;
+  // With NETLINK_CAP_ACK an error carries the failed request's header alone; then the kernel's explanation.
+  const more = type === NLMSG_ERROR ? parseAttributes(body.subarray(4 + headerLength)) : new Map<number, Buffer>();
+  const explanation = readText(more.get(1));
+  const offset = more.get(2)?.readUInt32LE(0);
+  return {
+    sequence,
+    errno,
+    ...(explanation !== undefined && { explanation }),
+    ...(offset !== undefined && { offset }),
+  };
+}
+
+/** Whether the message is the kernel's answer to the request of that number, whatever it says. */
+export const isAnswer = ({ type, sequence }: Message, number: number): boolean =>
+  type === NLMSG_ERROR && sequence === number;
+
+export const refusalError = (what: string, { errno, explanation }: Refusal): libc.SystemCallError =>
+  new NetlinkError(what, errno, explanation);
 
 export function isGone(error: unknown): boolean {
   return libc.failedWith(error, 'ENODEV', 'ESRCH', 'ENOENT', 'EADDRNOTAVAIL', 'ENXIO');

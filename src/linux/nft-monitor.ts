@@ -1,6 +1,7 @@
-// Tells when someone else changed nftables in this process's network namespace, and which tables.
+// Tells when someone else changed nftables in a network namespace, and which tables.
 import { type Message, parseAttributes, readText } from './netlink.ts';
 import { type MonitorEvent, monitorNetlink, netfilterProtocol, nftablesGroup } from './netlink-monitor.ts';
+import type { NetnsRef } from './netns.ts';
 import { isOwnProcess } from './own-processes.ts';
 
 // linux/netfilter/nf_tables.h. The announcements of a transaction end with a message that names the process that made
@@ -23,12 +24,14 @@ const familyNames: Readonly<Record<number, string>> = {
 export type ForeignWrite = ReadonlySet<string> | undefined;
 
 /**
- * Calls the listener after each transaction of another process (children of this one are not others), or when it may
- * have missed some. Costs nothing while nothing happens. Returns the end of it.
+ * Calls the listener after each transaction of another process (children of this one are not others) in a namespace
+ * (this process's own where none is given), or when it may have missed some. Costs nothing while nothing happens.
+ * Returns the end of it.
  */
-export function monitorNftables(listener: (written: ForeignWrite) => void): () => void {
+export function monitorNftables(listener: (written: ForeignWrite) => void, netns?: NetnsRef): () => void {
   const collect = transactions(isOwnProcess, listener);
-  return monitorNetlink({ protocol: netfilterProtocol, groups: [nftablesGroup] }, collect);
+  const where = netns === undefined ? {} : { netns };
+  return monitorNetlink({ protocol: netfilterProtocol, groups: [nftablesGroup], ...where }, collect);
 }
 
 /** Puts messages together to transactions, which may come in several parts. */

@@ -1,12 +1,19 @@
-// Runs nftables transactions in this process's network namespace: libnftables in process, nft(8) for the large ones.
+// Runs nftables transactions in a network namespace: elements by netlink, rules by libnftables in process,
+// and nft(8) for what is large or where there is no such library.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Change, type Element, renderChange, type TableName } from './nft.ts';
+import { SystemCallError } from './libc.ts';
+import { Netlink } from './netlink.ts';
+import { netfilterProtocol } from './netlink-monitor.ts';
+import { inNetns, type NetnsRef } from './netns.ts';
+import { type Change, type Element, renderChange, type TableName, type TableWithSets } from './nft.ts';
+import { batchOf, type SplitChange, sendBatch, splitChange } from './nft-commit.ts';
 import { readElements } from './nft-elements.ts';
 import { readOutline, type TableOutline } from './nft-outline.ts';
+import { readSkeleton, type Skeleton } from './nft-skeleton.ts';
 import { noteOwnProcess } from './own-processes.ts';
 
 /** The kernel or nft refused a transaction; nothing of it was done. The message is nft's own. */
@@ -16,8 +23,8 @@ export class NftError extends Error {
 
 /** The way to the kernel's nftables. */
 export interface Nft {
-  /** Commits a change; all of it or nothing. */
-  commit(table: TableName, change: Change): Promise<void>;
+  /** Commits a change; all of it or nothing, but for chains that are new, which may stay without anything else. */
+  commit(table: TableWithSets, change: Change): Promise<void>;
   /** Deletes the table; that there is none is no error. */
   remove(table: TableName): Promise<void>;
   /** The table without the elements of its sets; undefined when there is none. */
@@ -33,32 +40,67 @@ const inProcessLimit = 64 * 1024;
 /** As a table is empty of commands it does not exist: what nft says then. */
 const missing = /No such file or directory/;
 
-/** Opens the way: libnftables by FFI (0.1 ms for a small change, measured), or only nft(8) where there is no such library. */
-export async function openNft(): Promise<Nft> {
-  const library = await openLibrary();
-  const run = (script: string): Promise<string> =>
+/** From so many elements on a table that is made anew is not written by nft(8): it would parse longer than they take. */
+const manyElements = 500;
+
+/**
+ * Opens the way, in a network namespace (this process's own where none is given): netlink for elements (0.1 ms for a small change, measured), libnftables by FFI for the rest; or only
+ * nft(8) where there is no such library.
+ */
+export async function openNft(netns?: NetnsRef): Promise<Nft> {
+  const library = await openLibrary(netns);
+  const netlink = Netlink.open(netns, netfilterProtocol);
+  const run = async (script: string): Promise<string> =>
     library !== undefined && script.length <= inProcessLimit
-      ? library(script)
-      : runTool(['--terse', '--file', '-'], script);
+      ? library.run(script)
+      : runTool(netns, ['--terse', '--file', '-'], script);
+  const commitText = async (table: TableName, change: Change): Promise<void> => {
+    const script = renderChange(table, change);
+    if (script !== '') await run(script);
+  };
+  const send = async (...[table, change, skeleton]: Parameters<typeof batchOf>): Promise<void> => {
+    try {
+      await sendBatch(netlink, batchOf(table, change, skeleton));
+    } catch (error) {
+      throw error instanceof SystemCallError ? new NftError(`the kernel refused: ${error.message}`) : error;
+    }
+  };
   return {
     async commit(table, change) {
-      const script = renderChange(table, change);
-      if (script !== '') await run(script);
+      const split = splitChange(table, change);
+      const way = wayOf(split);
+      if (library === undefined || way === 'text') return commitText(table, change);
+      if (way === 'skeleton') return send(table, split, library.draft(table, renderChange(table, split.text)));
+      await commitText(table, split.text);
+      await send(table, split);
     },
     async remove({ family, name }) {
       // The first line makes the second one valid where there is no table.
       await run(`add table ${family} ${name}\ndelete table ${family} ${name}\n`);
     },
-    outline: async (table) => readOutline(table),
+    outline: async (table) => readOutline(table, netns),
     async elements({ family, name }, set) {
       try {
-        return readElements(set, await runTool(['--json', 'list', 'map', family, name, set]));
+        return readElements(set, await runTool(netns, ['--json', 'list', 'map', family, name, set]));
       } catch (error) {
         if (error instanceof NftError && missing.test(error.message)) return [];
         throw error;
       }
     },
   };
+}
+
+/**
+ * How a change is written: in the words of nft(8); by netlink, after chains that are new; or by netlink alone with the
+ * table that nft(8) makes of its words.
+ */
+function wayOf({ text, deleted, added }: SplitChange): 'text' | 'netlink' | 'skeleton' {
+  const elements = [...deleted, ...added].reduce((sum, one) => sum + one.elements.length, 0);
+  if (elements === 0) return 'text';
+  if (text.replace !== undefined) return elements < manyElements ? 'text' : 'skeleton';
+  const others = text.removed.length + text.added.length + (text.addedRuns?.length ?? 0);
+  const isOneTransaction = others === 0 && !text.flushed?.length && !text.removedChains?.length;
+  return isOneTransaction ? 'netlink' : 'text';
 }
 
 /** A file without a name that holds the text: a pipe would wake both sides for each 64 KB of what may be many MB. */
@@ -72,10 +114,10 @@ function unnamedFile(text: string): number {
   return file;
 }
 
-function runTool(argv: readonly string[], script = ''): Promise<string> {
+function runTool(netns: NetnsRef | undefined, argv: readonly string[], script = ''): Promise<string> {
   return new Promise((resolve, reject) => {
     const input = script === '' ? undefined : unnamedFile(script);
-    const child = spawn('nft', argv, { stdio: [input ?? 'ignore', 'pipe', 'pipe'] });
+    const child = within(netns, () => spawn('nft', argv, { stdio: [input ?? 'ignore', 'pipe', 'pipe'] }));
     if (input !== undefined) closeSync(input);
     noteOwnProcess(child.pid);
     let output = '';
@@ -96,16 +138,25 @@ const oneLine = (errors: string, code: number | null): string => {
   return text === '' ? `nft ended with status ${code}` : `nft refused: ${text}`;
 };
 
-type RunScript = (script: string) => Promise<string>;
+const within = <T>(netns: NetnsRef | undefined, work: () => T): T =>
+  netns === undefined ? work() : inNetns(netns, work);
+
+interface Library {
+  /** Runs commands of nft(8) at once; what they print. Throws an NftError. */
+  run(script: string): string;
+  /** What commands that make a table make of it, without making it here. */
+  draft(table: TableName, script: string): Skeleton;
+}
 
 // From libnftables.h: do not list the elements of sets.
 const terse = 1 << 11;
 
-async function openLibrary(): Promise<RunScript | undefined> {
+async function openLibrary(netns: NetnsRef | undefined): Promise<Library | undefined> {
   try {
     const ffi = await import('node:ffi');
     const { functions: lib } = ffi.dlopen('libnftables.so.1', {
       nft_ctx_new: { arguments: ['uint32'], return: 'pointer' },
+      nft_ctx_free: { arguments: ['pointer'], return: 'void' },
       nft_ctx_buffer_error: { arguments: ['pointer'], return: 'int32' },
       nft_ctx_buffer_output: { arguments: ['pointer'], return: 'int32' },
       nft_ctx_get_error_buffer: { arguments: ['pointer'], return: 'pointer' },
@@ -113,14 +164,31 @@ async function openLibrary(): Promise<RunScript | undefined> {
       nft_ctx_output_set_flags: { arguments: ['pointer', 'uint32'], return: 'void' },
       nft_run_cmd_from_buffer: { arguments: ['pointer', 'string'], return: 'int32' },
     });
-    const context = lib.nft_ctx_new(0);
-    lib.nft_ctx_buffer_error(context);
-    lib.nft_ctx_buffer_output(context);
-    lib.nft_ctx_output_set_flags(context, terse);
-    return async (script) => {
+    // A context belongs to the network namespace that it was made in.
+    const newContext = (): bigint => {
+      const context = lib.nft_ctx_new(0);
+      lib.nft_ctx_buffer_error(context);
+      lib.nft_ctx_buffer_output(context);
+      lib.nft_ctx_output_set_flags(context, terse);
+      return context;
+    };
+    const runIn = (context: bigint, script: string): string => {
       const status = lib.nft_run_cmd_from_buffer(context, script);
       if (status !== 0) throw new NftError(oneLine(ffi.toString(lib.nft_ctx_get_error_buffer(context)) ?? '', status));
       return ffi.toString(lib.nft_ctx_get_output_buffer(context)) ?? '';
+    };
+    const own = within(netns, newContext);
+    return {
+      run: (script) => runIn(own, script),
+      draft: (table, script) =>
+        readSkeleton(table, () => {
+          const context = newContext();
+          try {
+            runIn(context, script);
+          } finally {
+            lib.nft_ctx_free(context);
+          }
+        }),
     };
   } catch {
     return undefined;

@@ -9,6 +9,11 @@ export interface TableName {
   readonly name: string;
 }
 
+/** A table with what its elements are. Changes of elements that say nothing of it are written by nft(8)'s own code. */
+export interface TableWithSets extends TableName {
+  readonly sets?: readonly SetDefinition[];
+}
+
 export type L4Protocol = 'tcp' | 'udp' | 'sctp';
 
 /** Anything that has a value for a packet, or is one. See nft(8), EXPRESSIONS. */
@@ -142,6 +147,9 @@ export function elementsOf(given: Element | ElementRun): Element[] {
   return given.values.map((value, index) => ({ set: given.set, key: runKey(given, index), value }));
 }
 
+/** An element as nft shows it, without its comment: `10.96.0.1 . tcp . 80 : goto tcp-n3`. */
+export const describeElement = ({ key, value }: Element): string => (value === undefined ? key : `${key} : ${value}`);
+
 const runKey = ({ prefix, first }: ElementRun, index: number): ElementText =>
   `${prefix} . ${whole(first + index)}` as ElementText;
 
@@ -245,9 +253,12 @@ function renderStatement(statement: Statement): string {
 }
 
 export function renderRule(rule: Rule): string {
-  const comment = rule.comment === undefined ? '' : ` comment "${checked(commentPattern, 'a comment', rule.comment)}"`;
+  const comment = rule.comment === undefined ? '' : ` comment "${checkedComment(rule.comment)}"`;
   return rule.statements.map(renderStatement).join(' ') + comment;
 }
+
+/** The comment itself; throws an NftSyntaxError where nftables' tools could not show it. */
+export const checkedComment = (comment: string): string => checked(commentPattern, 'a comment', comment);
 
 /** A text as a comment can carry it: cut to its length, with `_` for characters that it cannot have. */
 export function commentOf(text: string): string {
@@ -258,10 +269,10 @@ export function commentOf(text: string): string {
 const classText = (value: number): string =>
   `${(Number(whole(value)) >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 
+export type KeyPart = Ip | Cidr | L4Protocol | number | { readonly interface: string } | { readonly class: number };
+
 /** The key of an element: its parts are addresses, ranges, protocols, numbers, interfaces and classes. */
-export function elementKey(
-  ...parts: readonly (Ip | Cidr | L4Protocol | number | { readonly interface: string } | { readonly class: number })[]
-): ElementText {
+export function elementKey(...parts: readonly KeyPart[]): ElementText {
   return parts
     .map((part) => {
       if (typeof part === 'number') return whole(part);
@@ -367,9 +378,7 @@ function renderElements(verb: 'add' | 'delete', table: string, elements: readonl
     const texts = bySet.get(element.set) ?? [];
     if (texts.length === 0) bySet.set(element.set, texts);
     const comment =
-      verb === 'add' && element.comment !== undefined
-        ? ` comment "${checked(commentPattern, 'a comment', element.comment)}"`
-        : '';
+      verb === 'add' && element.comment !== undefined ? ` comment "${checkedComment(element.comment)}"` : '';
     const lifetime =
       element.lifetime === undefined
         ? ''
