@@ -1,29 +1,10 @@
 // Passes bytes between a listening socket and another one, both ways, until both have ended.
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Log } from '../log/log.ts';
+import { joinStreams } from '../net/join-streams.ts';
 
 /** Where connections go: a Unix socket, or a TCP address. */
 export type Target = { readonly path: string } | { readonly host: string; readonly port: number };
-
-/**
- * Joins two streams. Each side's end is passed on while the other direction goes on (half-closed connections are how
- * many protocols say "that was all"); an error or a full close on one side ends the other.
- */
-export function joinStreams(one: Duplex, other: Duplex): void {
-  one.pipe(other);
-  other.pipe(one);
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.on('error', () => to.destroy());
-    // After a proper end of both directions the other side has its own end still to send.
-    from.on('close', () => {
-      if (!from.readableEnded || !from.writableFinished) to.destroy();
-    });
-  }
-}
 
 /** Connects to a target. */
 export function dial(target: Target): Socket {

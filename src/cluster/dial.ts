@@ -1,7 +1,8 @@
 // Dialling inside of a node for processes outside of it: a Unix socket takes "host:port\n", then the connection's bytes;
 // or "udp host:port\n", then datagrams.
 import { createServer, isIP, type Server, type Socket } from 'node:net';
-import { dial, joinStreams } from './byte-relay.ts';
+import { joinStreams } from '../net/join-streams.ts';
+import { dial } from './byte-relay.ts';
 import { carryDatagrams } from './datagram-relay.ts';
 
 /** An IPv6 host stands in brackets. At most 300 bytes are read before the line's end. */

@@ -2,10 +2,10 @@
 // kubelet as upgraded connections; logs and the proxy subresources go on as plain HTTP.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { joinUpgraded } from '../../net/join-streams.ts';
 import { failure, refuse, relayHead, relayRefusal } from './answer.ts';
 import { type BackendTls, forwardedHeaders, requestTo, type Target, upgrade } from './backend.ts';
 import { type StreamKind, selectedStreams } from './kubelet-paths.ts';
-import { tunnel } from './tunnel.ts';
 import {
   acceptWebSocket,
   channelProtocols,
@@ -57,7 +57,7 @@ async function passThrough(
   if (!backend.ok) return relayRefusal(socket, backend.res);
   if (socket.destroyed) return void backend.socket.destroy();
   relayHead(socket, backend.res);
-  tunnel(socket, head, backend.socket, backend.head);
+  joinUpgraded({ socket, head }, backend);
 }
 
 async function webSocketSession(

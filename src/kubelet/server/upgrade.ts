@@ -1,6 +1,7 @@
 // Passing an upgraded connection on to the container runtime's streaming server, byte by byte.
 import { type IncomingMessage, request, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { joinUpgraded } from '../../net/join-streams.ts';
 import { statusOfFailure } from './containers.ts';
 
 /** The request that asked for the upgrade, its connection, and what was read of it after the request. */
@@ -42,24 +43,8 @@ export function joinRuntime({ req, socket, head }: UpgradeRequest, url: string):
     const lines = [`HTTP/1.1 ${res.statusCode} ${res.statusMessage}`];
     for (let i = 0; i + 1 < res.rawHeaders.length; i += 2) lines.push(`${res.rawHeaders[i]}: ${res.rawHeaders[i + 1]}`);
     socket.write(`${lines.join('\r\n')}\r\n\r\n`);
-    join(socket, head, backend, backendHead);
+    joinUpgraded({ socket, head }, { socket: backend, head: backendHead });
   });
   socket.on('close', () => runtime.destroy());
   runtime.end();
-}
-
-function join(client: Duplex, clientHead: Buffer, runtime: Duplex, runtimeHead: Buffer): void {
-  for (const [side, other] of [
-    [client, runtime],
-    [runtime, client],
-  ] as const) {
-    side.on('error', () => other.destroy());
-    side.on('close', () => other.destroy());
-  }
-  // SPDY has its own half-close: a client that ends its TCP side has gone.
-  client.on('end', () => runtime.once('finish', () => runtime.destroy()));
-  if (clientHead.length > 0) runtime.write(clientHead);
-  if (runtimeHead.length > 0) client.write(runtimeHead);
-  client.pipe(runtime);
-  runtime.pipe(client);
 }
