@@ -1,12 +1,12 @@
 // What the tests of the cluster share: the command line, kubectl, and what a machine looks like from outside.
-import { execFile, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { identify } from '../../src/cluster/process-file.ts';
 
-const root = join(import.meta.dirname, '../..');
+export const root = join(import.meta.dirname, '../..');
 
 export interface Result {
   readonly code: number;
@@ -20,15 +20,23 @@ export class Machine {
   readonly kubeconfig = join(this.home, 'kubeconfig');
   readonly state = join(this.home, 'state');
 
+  private get env(): NodeJS.ProcessEnv {
+    return { ...process.env, WEFT_HOME: this.state, KUBECONFIG: this.kubeconfig, WEFT_OFFLINE: '1' };
+  }
+
   run(file: string, args: readonly string[], input = ''): Promise<Result> {
-    const env = { ...process.env, WEFT_HOME: this.state, KUBECONFIG: this.kubeconfig, WEFT_OFFLINE: '1' };
     return new Promise((resolve) => {
-      const child = execFile(file, args, { env, cwd: root, timeout: 180_000 }, (error, stdout, stderr) =>
+      const child = execFile(file, args, { env: this.env, cwd: root, timeout: 180_000 }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr }),
       );
       child.stdin?.on('error', () => {});
       child.stdin?.end(input);
     });
+  }
+
+  /** Starts a program that goes on; its errors are seen with those of the tests. */
+  spawn(file: string, args: readonly string[]): ChildProcess {
+    return spawn(file, args, { env: this.env, cwd: root, stdio: ['pipe', 'pipe', 'inherit'] });
   }
 
   weft(...args: readonly string[]): Promise<Result> {
