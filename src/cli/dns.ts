@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import { dnsAddresses } from '../cluster/layout.ts';
 import { readInNode } from '../cluster/node-http.ts';
+import { noUpstream } from '../dns/chain/reply.ts';
 import { corefileKey, problemText, sourceOf } from '../dns/config-map.ts';
 import type { ServerBlock } from '../dns/corefile/config.ts';
 import { readCorefile } from '../dns/corefile/corefile.ts';
@@ -108,4 +109,7 @@ function printCorefile(
     ['ZONES', 'PORT', 'PLUGINS'],
     ...blocks.map(blockRow).map(({ zones, port, plugins }) => [zones.join(' '), `${port}`, plugins.join(' ')]),
   ]);
+  if (blocks.some(({ forwards }) => forwards.length > 0)) return;
+  print('');
+  print(`Names outside of the cluster do not exist for its pods: ${noUpstream}.`);
 }

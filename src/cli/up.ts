@@ -62,6 +62,10 @@ export function upCommand(): Command {
       '--lb-pool <range[,range6]|none>',
       "the addresses of load balancers (default: a range of the nodes' network)",
     )
+    .option(
+      '--dns-upstream <address[,address]>',
+      "who answers pods for names outside of the cluster: DNS servers as 10.0.0.53, 10.0.0.53:5353 or tls://10.0.0.53%name, or 'host' for this machine's own resolver (default: nobody)",
+    )
     .option('--api-port <port>', 'the port of the API server on 127.0.0.1 (default: any free one)')
     .option('--offline', 'no image pulls from outside registries (also: WEFT_OFFLINE=1)')
     .option('--config <file>', 'a YAML file with the same settings: name, nodes, podCidr, serviceCidr …')

@@ -3,13 +3,13 @@
 import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { joinStreams } from '../net/join-streams.ts';
 import { dial } from './byte-relay.ts';
-import { carryDatagrams } from './datagram-relay.ts';
+import { carryDatagrams, type DatagramTarget } from './datagram-relay.ts';
 
 /** An IPv6 host stands in brackets. At most 300 bytes are read before the line's end. */
 const longestLine = 300;
 
 /** What a dial line asks for. */
-interface DialTarget {
+export interface DialTarget {
   readonly protocol: 'tcp' | 'udp';
   readonly host: string;
   readonly port: number;
@@ -29,8 +29,18 @@ export function dialLine(host: string, port: number, protocol: DialTarget['proto
   return protocol === 'udp' ? `udp ${target}` : target;
 }
 
+/** Whom to connect to for a target; none: it is refused. */
+export type ChooseTargets = (target: DialTarget) => readonly DatagramTarget[];
+
+/** What a dial server is told. */
+export interface DialOptions {
+  readonly choose?: ChooseTargets;
+  /** Told who answers datagrams. */
+  onAnswer?(target: DatagramTarget): void;
+}
+
 /** The server of a node's dial socket; a line that is no address, or a refused connection, ends the connection. */
-export function createDialServer(): Server {
+export function createDialServer(options: DialOptions = {}): Server {
   return createServer({ allowHalfOpen: true }, (socket) => {
     let read = Buffer.alloc(0);
     const onData = (chunk: Buffer): void => {
@@ -42,20 +52,22 @@ export function createDialServer(): Server {
       }
       socket.off('data', onData);
       socket.pause();
-      accept(socket, read.toString('latin1', 0, end), read.subarray(end + 1));
+      accept(socket, read.toString('latin1', 0, end), read.subarray(end + 1), options);
     };
     socket.on('data', onData);
     socket.on('error', () => socket.destroy());
   });
 }
 
-function accept(socket: Socket, line: string, rest: Buffer): void {
+function accept(socket: Socket, line: string, rest: Buffer, { choose = (one) => [one], onAnswer }: DialOptions): void {
   const target = parseDialLine(line);
-  if (target === undefined) {
+  const targets = target === undefined ? [] : choose(target);
+  const [first] = targets;
+  if (target === undefined || first === undefined) {
     socket.destroy();
     return;
   }
   if (rest.length > 0) socket.unshift(rest);
-  if (target.protocol === 'udp') carryDatagrams(socket, target);
-  else joinStreams(socket, dial(target));
+  if (target.protocol === 'udp') carryDatagrams(socket, targets, onAnswer);
+  else joinStreams(socket, dial({ host: first.host, port: first.port }));
 }

@@ -11,14 +11,15 @@ import {
   serviceAccounts,
   services,
 } from '../k8s/resources.ts';
-import type { DaemonSet, Service } from '../k8s/types.generated.ts';
+import type { ConfigMap, DaemonSet, Service } from '../k8s/types.generated.ts';
+import { forwardTargets } from './dns-settings.ts';
 import { dnsAddresses } from './layout.ts';
 import { programsFolder } from './node-mounts.ts';
 import { projectRoot } from './programs.ts';
 import type { ClusterSettings } from './settings.ts';
 
 /** What of a cluster's settings its DNS has to know. */
-export type DnsSettings = Pick<ClusterSettings, 'serviceCidrs' | 'podCidrs' | 'underlay'>;
+export type DnsAddonSettings = Pick<ClusterSettings, 'serviceCidrs' | 'podCidrs' | 'underlay' | 'dnsUpstreams'>;
 
 export const dnsImage = 'weft.local/dns-node:1';
 
@@ -32,7 +33,7 @@ const resources: Record<string, Resource<KubeObject>> = {
 };
 
 /** The objects of cluster DNS with the Service at those addresses, one of each family. */
-async function dnsObjects(settings: DnsSettings): Promise<KubeObject[]> {
+export async function dnsObjects(settings: DnsAddonSettings): Promise<KubeObject[]> {
   const { parseAllDocuments } = await import('yaml');
   const folder = join(projectRoot(), 'deploy', 'dns');
   return ['corefile.yaml', 'node-local.yaml'].flatMap((name) =>
@@ -46,7 +47,7 @@ async function dnsObjects(settings: DnsSettings): Promise<KubeObject[]> {
 }
 
 /** Creates the objects that are not there; what a user has changed stays. */
-export async function ensureDns(client: Client, settings: DnsSettings): Promise<void> {
+export async function ensureDns(client: Client, settings: DnsAddonSettings): Promise<void> {
   for (const object of await dnsObjects(settings)) {
     const resource = resources[object.kind];
     if (resource === undefined) throw new Error(`deploy/dns: the kind ${object.kind} is not known here`);
@@ -61,13 +62,15 @@ export async function ensureDns(client: Client, settings: DnsSettings): Promise<
 }
 
 /** As this cluster needs it: with its addresses, and with the Node.js of its machine. */
-function adapted(object: KubeObject, settings: DnsSettings): KubeObject {
+function adapted(object: KubeObject, settings: DnsAddonSettings): KubeObject {
   const addresses = dnsAddresses(settings);
   if (isService(object)) return withAddresses(object, addresses);
+  if (isConfigMap(object)) return withUpstreams(object, settings);
   return isDaemonSet(object) ? withPrograms(object, settings) : object;
 }
 
 const isService = (object: KubeObject): object is Service => object.kind === 'Service';
+const isConfigMap = (object: KubeObject): object is ConfigMap => object.kind === 'ConfigMap';
 const isDaemonSet = (object: KubeObject): object is DaemonSet => object.kind === 'DaemonSet';
 
 function withAddresses(service: Service, clusterIPs: readonly string[]): Service {
@@ -78,7 +81,23 @@ function withAddresses(service: Service, clusterIPs: readonly string[]): Service
   };
 }
 
-function withPrograms(set: DaemonSet, settings: DnsSettings): DaemonSet {
+/** The lines of corefile.yaml that stand where the upstreams are to be. */
+const noForward = /^( *)#[^\n]*\n *# forward \. [^\n]*\{\n *#[^\n]*\n *# \}$/m;
+
+/** Only typed values that were read and written anew go into the text. */
+function withUpstreams(map: ConfigMap, { dnsUpstreams }: DnsAddonSettings): ConfigMap {
+  const { Corefile = '' } = map.data ?? {};
+  if (dnsUpstreams.length === 0) return map;
+  if (!noForward.test(Corefile)) throw new Error('deploy/dns/corefile.yaml has no place for upstreams');
+  const text = Corefile.replace(noForward, (_, indent: string) =>
+    [`forward . ${forwardTargets(dnsUpstreams).join(' ')} {`, '   max_concurrent 1000', '}']
+      .map((line) => indent + line)
+      .join('\n'),
+  );
+  return { ...map, data: { ...map.data, Corefile: text } };
+}
+
+function withPrograms(set: DaemonSet, settings: DnsAddonSettings): DaemonSet {
   const values: Readonly<Record<string, readonly string[]>> = {
     WEFT_DNS_ADDRESSES: dnsAddresses(settings),
     WEFT_DNS_CLIENTS: [...settings.podCidrs, ...settings.underlay],

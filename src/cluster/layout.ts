@@ -53,6 +53,8 @@ export interface ClusterLayout {
   readonly apiSocket: string;
   readonly registrySocket: string;
   readonly proxySocket: string;
+  /** Where nodes ask DNS servers outside of the cluster. */
+  readonly dnsRelaySocket: string;
   readonly pids: string;
   /** While this file is there, nobody starts a new supervisor: the cluster is being removed. */
   readonly stopping: string;
@@ -96,6 +98,7 @@ export function layoutOf(settings: LayoutSettings): ClusterLayout {
     apiSocket: join(run, 'api.sock'),
     registrySocket: join(run, 'registry.sock'),
     proxySocket: join(run, 'proxy.sock'),
+    dnsRelaySocket: join(run, 'dns-relay.sock'),
     pids: join(run, 'pids'),
     stopping: join(run, 'stopping'),
     underlayNetns: `${name}-underlay`,

@@ -24,6 +24,7 @@ test('without any setting there are three nodes with the usual ranges', () => {
     ipvsScheduler: 'rr',
     lbPool: '172.18.250.1-172.18.250.254',
     externalIps: false,
+    dnsUpstreams: [],
     podCidrs: ['10.244.0.0/16'],
     serviceCidrs: ['10.96.0.0/16'],
     underlay: ['172.18.0.0/16'],

@@ -1,5 +1,6 @@
 // What a user can choose about a cluster, and the rules that the choices must keep. Pure.
 import { type Port, parsePort } from '../net/address.ts';
+import { type DnsSettings, decideDnsSettings, type GivenDnsSettings } from './dns-settings.ts';
 import { decideFabricSettings, type FabricSettings, type GivenFabricSettings } from './fabric-settings.ts';
 import { decideLbPool } from './lb-pool.ts';
 import { checkNodePortRange, defaultNodePortRange, formatPortRange, type NodePortRange } from './node-port-range.ts';
@@ -9,7 +10,7 @@ import { decideServiceSettings, type GivenServiceSettings, type ServiceSettings 
 import { SettingsError } from './settings-error.ts';
 
 /** What a cluster is made from; kept in its state folder. */
-export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceSettings, ProxySettings {
+export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceSettings, ProxySettings, DnsSettings {
   readonly name: string;
   /** How many nodes, the control plane's included. */
   readonly nodes: number;
@@ -26,7 +27,7 @@ export interface ClusterSettings extends ClusterRanges, FabricSettings, ServiceS
 }
 
 /** Settings as a user writes them, on the command line or in the file of --config; each may be absent. */
-export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings, GivenProxySettings {
+export interface GivenSettings extends GivenFabricSettings, GivenServiceSettings, GivenProxySettings, GivenDnsSettings {
   readonly name?: unknown;
   readonly nodes?: unknown;
   readonly podCidr?: unknown;
@@ -48,7 +49,7 @@ const longestName = 40;
 const known = [
   ...['name', 'nodes', 'podCidr', 'serviceCidr', 'nodePortRange', 'lbPool', 'apiPort', 'offline'],
   ...['fabric', 'crossSubnet', 'encrypt', 'underlaySubnets', 'proxyMode', 'ipvsScheduler'],
-  ...['externalIps', 'nodePortAddresses'],
+  ...['externalIps', 'nodePortAddresses', 'dnsUpstream'],
 ];
 
 /** Reads the content of a --config file: the same settings as on the command line. */
@@ -80,6 +81,7 @@ export function decideSettings(given: GivenSettings): ClusterSettings {
     nodePortRange: checkNodePortRange(given.nodePortRange ?? defaultNodePortRange),
     ...decideProxySettings(given),
     lbPool: decideLbPool(given.lbPool, { ...ranges, ...fabric }),
+    ...decideDnsSettings(given, ranges),
     ...(apiPort !== undefined && { apiPort }),
     offline: given.offline === true,
   };
@@ -96,7 +98,9 @@ export function checkName(name: unknown): string {
 /** What of the given settings differs from those of a cluster that exists: a second `up` cannot change them. */
 export function settingsInConflict(given: GivenSettings, existing: ClusterSettings): string[] {
   const { nodes, underlaySubnets } = existing;
-  const wanted = decideSettings({ nodes, underlaySubnets, ...given, name: existing.name });
+  const own = { podCidr: existing.podCidrs.join(), serviceCidr: existing.serviceCidrs.join() };
+  const ranges = given.podCidr === undefined && given.serviceCidr === undefined ? own : {};
+  const wanted = decideSettings({ nodes, underlaySubnets, ...ranges, ...given, name: existing.name });
   const differences: string[] = [];
   const compare = (option: string, chosen: unknown, want: unknown, have: unknown): void => {
     if (chosen !== undefined && String(want) !== String(have))
@@ -113,6 +117,7 @@ export function settingsInConflict(given: GivenSettings, existing: ClusterSettin
   compare('--external-ips', given.externalIps, wanted.externalIps, existing.externalIps);
   const [wantedAddresses, addresses] = [wanted, existing].map((one) => one.nodePortAddresses ?? 'its own');
   compare('--node-port-addresses', given.nodePortAddresses, wantedAddresses, addresses);
+  compare('--dns-upstream', given.dnsUpstream, wanted.dnsUpstreams, existing.dnsUpstreams.join() || 'none');
   compare('--api-port', given.apiPort, wanted.apiPort, existing.apiPort);
   compare('--fabric', given.fabric, wanted.fabric, existing.fabric);
   compare('--cross-subnet', given.crossSubnet, wanted.crossSubnet, existing.crossSubnet);

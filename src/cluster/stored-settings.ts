@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asCidr, parsePort } from '../net/address.ts';
+import { decideDnsSettings } from './dns-settings.ts';
 import { decideFabricSettings } from './fabric-settings.ts';
 import { writeWhole } from './identities.ts';
 import { clusterRun, clusterState, layoutOf, runRoot, weftHome } from './layout.ts';
@@ -29,6 +30,12 @@ export function readSettings(name: string): ClusterSettings | undefined {
   try {
     const read = JSON.parse(text);
     const apiPort = read.apiPort === undefined ? undefined : parsePort(read.apiPort);
+    const ranges = {
+      podCidrs: read.podCidrs.map(asCidr),
+      serviceCidrs: read.serviceCidrs.map(asCidr),
+      // A cluster of before both families has one range here, and not in a list.
+      underlay: [read.underlay].flat().map(asCidr),
+    };
     return {
       name,
       nodes: Number(read.nodes),
@@ -36,15 +43,13 @@ export function readSettings(name: string): ClusterSettings | undefined {
       members: read.members?.map(Number) ?? Array.from({ length: Number(read.nodes) }, (_, index) => index),
       ...decideFabricSettings(read),
       ...decideServiceSettings(read),
-      podCidrs: read.podCidrs.map(asCidr),
-      serviceCidrs: read.serviceCidrs.map(asCidr),
-      // A cluster of before both families has one range here, and not in a list.
-      underlay: [read.underlay].flat().map(asCidr),
+      ...ranges,
       nodePortRange: checkNodePortRange(
         read.nodePortRange === undefined ? defaultNodePortRange : formatPortRange(read.nodePortRange),
       ),
       ...decideProxySettings(read),
       lbPool: typeof read.lbPool === 'string' ? read.lbPool : noLbPool,
+      ...decideDnsSettings({ dnsUpstream: read.dnsUpstreams?.length > 0 ? read.dnsUpstreams : undefined }, ranges),
       offline: read.offline === true,
       ...(apiPort !== undefined && { apiPort }),
     };

@@ -16,6 +16,8 @@ import { listening, listenOnIpv6Too, portOf, relayServer } from './byte-relay.ts
 import { joinCgroup } from './cgroups.ts';
 import { pauseImage } from './containerd-config.ts';
 import { dnsImage, ensureDns } from './dns-addon.ts';
+import { createUpstreamServer } from './dns-relay.ts';
+import { relayedAddresses } from './dns-settings.ts';
 import { deleteNode, drainNode } from './drain.ts';
 import { endProcesses } from './end-processes.ts';
 import { ensureNetworkConfig } from './fabric.ts';
@@ -161,6 +163,7 @@ class Supervisor {
     const { registrySocket, proxySocket } = layout;
     await this.#forwardApi();
     await startImageGateway({ registrySocket, proxySocket, offline: settings.offline, log: this.#log });
+    await this.#serveUpstreams();
     await progress.step('Network between the nodes', () => this.#makeNamespaces());
     await progress.step('Container runtimes', async () => {
       for (const node of layout.nodes) this.#run(containerdPlan(layout, node));
@@ -317,6 +320,16 @@ class Supervisor {
       this.#servers.push(second);
     }
     writeWhole(file, String(this.#apiPort));
+  }
+
+  /** What the nodes' DNS asks outside of the cluster is asked from here. */
+  async #serveUpstreams(): Promise<void> {
+    const relayed = relayedAddresses(this.#settings, this.#settings);
+    if (relayed.length === 0) return;
+    const server = createUpstreamServer(relayed);
+    rmSync(this.#layout.dnsRelaySocket, { force: true });
+    await listening(server, { path: this.#layout.dnsRelaySocket });
+    this.#servers.push(server);
   }
 
   #writeKubeconfig(): void {

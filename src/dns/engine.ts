@@ -96,6 +96,7 @@ export class Engine {
       queryLog,
       print: (line) => log.info({ part: 'log' }, line),
       onServerFailure: (name, type, reason) => this.#failures.add(name, type, reason),
+      onNobody: (name, type, reason) => this.#failures.add(name, type, reason, 'NXDOMAIN'),
       onFailure: (error, name) =>
         log.error(
           { name, error: error instanceof Error ? error.stack : String(error) },

@@ -1,4 +1,5 @@
-// The plugin errors: failures in the log, equal ones together, so that a dead upstream does not fill it.
+// Failures in the log (the plugin errors) and names that nobody can be asked for, equal ones together: a dead upstream
+// does not fill it.
 import type { Log } from '../log/log.ts';
 import { typeName } from './corefile/values.ts';
 import type { Name } from './records.ts';
@@ -14,15 +15,15 @@ export class FailureLog {
     this.#log = log;
   }
 
-  /** Tells of a question that failed; another one for the same reason is counted. */
-  add(name: Name, type: number, reason: string): void {
+  /** Tells of a question that failed with that code; another one for the same reason is counted. */
+  add(name: Name, type: number, reason: string, code = 'SERVFAIL'): void {
     const known = this.#together.get(reason);
     if (known !== undefined) {
       known.count++;
       return;
     }
-    this.#log.error({ name, type: typeName(type) }, `SERVFAIL: ${reason}`);
-    const timer = setTimeout(() => this.#summarise(reason), togetherMs);
+    this.#log.error({ name, type: typeName(type) }, `${code}: ${reason}`);
+    const timer = setTimeout(() => this.#summarise(reason, code), togetherMs);
     timer.unref();
     this.#together.set(reason, { count: 0, timer });
   }
@@ -32,10 +33,10 @@ export class FailureLog {
     this.#together.clear();
   }
 
-  #summarise(reason: string): void {
+  #summarise(reason: string, code: string): void {
     const known = this.#together.get(reason);
     this.#together.delete(reason);
     if (known !== undefined && known.count > 0)
-      this.#log.error({ times: known.count }, `SERVFAIL in the last minute: ${reason}`);
+      this.#log.error({ times: known.count }, `${code} in the last minute: ${reason}`);
   }
 }

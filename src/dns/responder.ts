@@ -2,7 +2,7 @@
 
 import type { BlockServer } from './chain/block.ts';
 import { type Plan, serverLabel, zoneLabel } from './chain/plan.ts';
-import { type ChainReply, type ClientAddress, emptyReply, records } from './chain/reply.ts';
+import { type ChainReply, type ClientAddress, emptyReply, noUpstream, records } from './chain/reply.ts';
 import type { LogOptions } from './corefile/config.ts';
 import { writeAnswer } from './forward/answer.ts';
 import type { DnsMetrics } from './metrics/metrics.ts';
@@ -29,6 +29,8 @@ export interface ResponderOptions {
   print(line: string): void;
   /** Told of each SERVFAIL of a block that has the plugin errors. */
   onServerFailure(name: Name, type: number, reason: string): void;
+  /** Told of each name outside of the cluster for which nobody can be asked. */
+  onNobody(name: Name, type: number, reason: string): void;
   /** Told of an answer that failed by an error of the server itself. */
   onFailure(error: unknown, name: Name): void;
 }
@@ -192,6 +194,8 @@ class AskedQuery {
       const reason = reply.kind === 'records' ? reply.reply.explanation?.text : 'the DNS upstream says SERVFAIL';
       this.#options.onServerFailure(question.name, question.type, reason ?? 'the server failed');
     }
+    if (reply.kind === 'records' && reply.reply.explanation?.text === noUpstream)
+      this.#options.onNobody(question.name, question.type, noUpstream);
     const logs = this.#block?.server.parts.block.logs ?? [];
     if (logs.length === 0 && !queryLog.active) return;
     const event: QueryEvent = {

@@ -5,7 +5,8 @@ import { attribute, flag, isGone, type Message, type Netlink, parseAttributes, u
 export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
-const IFA = { address: 1, local: 2, flags: 8 };
+const IFA = { address: 1, local: 2, cacheInfo: 6, flags: 8 };
+const RT_SCOPE_HOST = 254;
 const IFA_F_NODAD = 2;
 const IFA_F_NOPREFIXROUTE = 0x200;
 const AF = { IPv4: 2, IPv6: 10 } as const;
@@ -32,6 +33,9 @@ export function ipFromBytes(bytes: Buffer): Ip {
   return formatIp(BigInt(`0x${bytes.toString('hex')}`), 'IPv6');
 }
 
+/** struct ifa_cacheinfo: preferred for no time at all, valid for ever; then two times that only the kernel sets. */
+const deprecated = Buffer.from('00000000ffffffff0000000000000000', 'hex');
+
 function request(entry: InterfaceAddress): { body: Buffer; attributes: Buffer[] } {
   const body = Buffer.alloc(8);
   body.writeUInt8(addressFamily(familyOf(entry.address)), 0);
@@ -44,15 +48,19 @@ function request(entry: InterfaceAddress): { body: Buffer; attributes: Buffer[] 
 /**
  * Gives an interface an address; does nothing where it has it. Duplicate address detection is off for IPv6: addresses
  * come from one allocator, and detection would hold each pod back for a second. With `prefixRoute: false` the kernel
- * makes no route to the address's network.
+ * makes no route to the address's network. With `localOnly` the kernel never chooses the address as the source of
+ * what goes out: it has the scope of the host alone (IPv4), or is deprecated from its beginning (IPv6).
  */
 export function replaceAddress(
   nl: Netlink,
   entry: InterfaceAddress,
-  options: { readonly prefixRoute?: boolean } = {},
+  options: { readonly prefixRoute?: boolean; readonly localOnly?: boolean } = {},
 ): void {
   const { body, attributes } = request(entry);
-  const noDad = familyOf(entry.address) === 'IPv6' ? IFA_F_NODAD : 0;
+  const isIpv6 = familyOf(entry.address) === 'IPv6';
+  const noDad = isIpv6 ? IFA_F_NODAD : 0;
+  if (options.localOnly === true && isIpv6) attributes.push(attribute(IFA.cacheInfo, deprecated));
+  else if (options.localOnly === true) body.writeUInt8(RT_SCOPE_HOST, 3);
   const flags = noDad | (options.prefixRoute === false ? IFA_F_NOPREFIXROUTE : 0);
   nl.request({
     type: RTM_NEWADDR,

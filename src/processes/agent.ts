@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { listening, relayServer } from '../cluster/byte-relay.ts';
 import { containerdSocket, pauseImage, proxyPort, registryPort } from '../cluster/containerd-config.ts';
 import { createDialServer } from '../cluster/dial.ts';
+import { listenForUpstreams } from '../cluster/dns-relay.ts';
+import { relayedAddresses } from '../cluster/dns-settings.ts';
 import { identity, readAuthority, readKeyPair } from '../cluster/identities.ts';
 import { apiServerPort, clusterDomain, dnsAddresses, kubeletPort } from '../cluster/layout.ts';
 import { readProcessFile } from '../cluster/process-file.ts';
@@ -15,6 +17,7 @@ import { connect } from '../k8s/connect.ts';
 import { shareCaches } from '../k8s/shared-caches.ts';
 import { startKubelet } from '../kubelet/start.ts';
 import { startAnnouncer } from '../loadbalancer/announcer.ts';
+import type { Log } from '../log/log.ts';
 import { urlHost } from '../net/address.ts';
 import { startProxy } from '../proxy/start.ts';
 import { type ClusterArguments, readClusterArguments } from './cluster-arguments.ts';
@@ -23,7 +26,7 @@ import { runProcess } from './run.ts';
 await runProcess('agent', async (log) => {
   const cluster = readClusterArguments();
   const { settings, layout, node } = cluster;
-  await startRelays(cluster);
+  await startRelays(cluster, log);
   const ca = readAuthority(layout);
   const control = layout.nodes[0] ?? node;
   const own = connect({
@@ -88,11 +91,12 @@ function endContainerd({ layout, node }: ClusterArguments): void {
 }
 
 /** What the node's containerd and the host's side reach through this process. */
-async function startRelays({ layout, node }: ClusterArguments): Promise<void> {
+async function startRelays({ settings, layout, node }: ClusterArguments, log: Log): Promise<void> {
   rmSync(node.dialSocket, { force: true });
   await Promise.all([
     listening(relayServer({ path: layout.registrySocket }), { host: '127.0.0.1', port: registryPort }),
     listening(relayServer({ path: layout.proxySocket }), { host: '127.0.0.1', port: proxyPort }),
     listening(createDialServer(), { path: node.dialSocket }),
+    listenForUpstreams(relayedAddresses(settings, settings), layout.dnsRelaySocket, log),
   ]);
 }

@@ -14,11 +14,18 @@ import {
   until,
   weft,
 } from './kubectl.ts';
+import { addressed, denied, startUpstream, type TestUpstream } from './upstream.ts';
 
 let outside: Awaited<ReturnType<typeof startOutside>>;
+/** A DNS server of this machine, on its loopback address: no node has a way to it. */
+let upstream: TestUpstream;
 
 before(async () => {
-  const up = await weft('up', '--name', cluster, '--nodes', '2', '--kubeconfig', kubeconfig, '--offline');
+  upstream = await startUpstream((asked, query) =>
+    asked.name === 'www.example.org' ? addressed('192.0.2.9')(asked, query) : denied('NXDOMAIN')(asked, query),
+  );
+  const given = ['--kubeconfig', kubeconfig, '--dns-upstream', `127.0.0.1:${upstream.port}`];
+  const up = await weft('up', '--name', cluster, '--nodes', '2', '--offline', ...given);
   assert.equal(up.code, 0, up.stderr + up.stdout);
   outside = await startOutside();
   await apply(objects);
@@ -26,6 +33,7 @@ before(async () => {
 });
 
 after(async () => {
+  await upstream.stop();
   await outside?.stop();
   const down = await weft('down', '--name', cluster);
   assert.equal(down.code, 0, down.stderr);
@@ -64,6 +72,17 @@ spec: { type: ExternalName, externalName: shop.corp.example }
 
 const dig = (...args: readonly string[]): Promise<string> => inTools('dig', '+time=2', '+tries=1', '+short', ...args);
 const lookup = (...args: readonly string[]) => weft('dns', 'lookup', '--name', cluster, ...args);
+
+test('names outside of the cluster are asked of the upstream that up was given, over UDP and TCP', async () => {
+  assert.equal(await dig('www.example.org'), '192.0.2.9');
+  assert.equal(await dig('+tcp', 'www.example.org', 'AAAA'), '');
+  assert.deepEqual(
+    new Set(upstream.asked.map(({ name, type, transport }) => `${type} ${name} ${transport}`)),
+    new Set(['A www.example.org udp', 'AAAA www.example.org tcp']),
+  );
+  const text = (await weft('dns', '--name', cluster)).stdout;
+  assert.match(text, new RegExp(`in force +127\\.0\\.0\\.1:${upstream.port}$`, 'm'));
+});
 
 test('kubectl edit of the ConfigMap: a stub domain is in force on every node within seconds', async () => {
   assert.equal(await dig('shop.corp.example'), '');

@@ -14,6 +14,7 @@ import {
   emptyReply,
   failure,
   type MaybePromise,
+  noUpstream,
   records,
   replyCode,
 } from './reply.ts';
@@ -154,10 +155,7 @@ export class BlockServer {
       return failure('', extended.noAuthority, 'no plugin of the Corefile answers for this name');
     // NXDOMAIN is what both resolvers take as final at once: musl does not look at REFUSED and waits for its 5 s to end,
     // and tries again at SERVFAIL; glibc reports both as "temporary failure".
-    const explanation = {
-      code: extended.noAuthority,
-      text: 'this cluster has no DNS upstream for names outside of it',
-    };
+    const explanation = { code: extended.noAuthority, text: noUpstream };
     return records('', { ...emptyReply(rcode.noSuchName, explanation), recursionAvailable: false });
   }
 }

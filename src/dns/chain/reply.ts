@@ -44,6 +44,9 @@ export type ChainReply =
 
 export type MaybePromise<T> = T | Promise<T>;
 
+/** What there is to do where a name is outside of the cluster and nobody can be asked for it. */
+export const noUpstream = 'no upstream: give --dns-upstream to weft up, or edit the ConfigMap coredns';
+
 /** A reply without records. */
 export function emptyReply(code: number, explanation?: Reply['explanation']): Reply {
   return {

@@ -2,6 +2,7 @@
 
 import { isWithin, isWithinAny } from '../cache.ts';
 import { type ConfigFiles, HostsPlugin } from '../chain/hosts.ts';
+import { noUpstream } from '../chain/reply.ts';
 import { rewrite } from '../chain/rewrite.ts';
 import { endpointSliceOwner } from '../content.ts';
 import {
@@ -106,7 +107,7 @@ export class Explainer {
     const why =
       block.forwards.length > 0
         ? 'no forward of the Corefile is for this name'
-        : 'it is no name of the cluster, and the Corefile has no forward: there is nobody to ask for it';
+        : `it is no name of the cluster, and there is ${noUpstream}`;
     return { by: '', objects: [], line: block.line, why };
   }
 }

@@ -150,7 +150,7 @@ for (const [name, type, expected] of [
   [
     'example.net',
     'A',
-    ': it is no name of the cluster, and the Corefile has no forward: there is nobody to ask for it',
+    ': it is no name of the cluster, and there is no upstream: give --dns-upstream to weft up, or edit the ConfigMap coredns',
   ],
 ] as const)
   test(`${type} ${name} is explained`, async () => {
