@@ -12,6 +12,7 @@ const programs = {
   'control-plane': 'src/processes/control-plane.ts',
   agent: 'src/processes/agent.ts',
   dns: 'src/processes/dns.ts',
+  'dns-thread': 'src/dns/threads/answering-thread.ts',
 };
 
 const common = {

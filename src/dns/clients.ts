@@ -10,13 +10,18 @@ export interface Clients {
   namespaceOf(address: string): string | undefined;
   /** Whether a pod of that namespace may ask. */
   hasNamespace(namespace: string): boolean;
+  /** The namespaces of pods that may ask. */
+  namespaces(): readonly string[];
   /** Resolves after the first complete list. */
   readonly synced: Promise<void>;
   stop(): void;
 }
 
-/** Starts to follow the pods of a node, or all where none is named. */
-export function followClients(client: Client, nodeName: string | undefined): Clients {
+/**
+ * Starts to follow the pods of a node, or all where none is named. `onNamespaces` is called when there are other
+ * namespaces than before.
+ */
+export function followClients(client: Client, nodeName: string | undefined, onNamespaces: () => void): Clients {
   const cache = client.cache(pods, nodeName === undefined ? {} : { fieldSelector: `spec.nodeName=${nodeName}` });
   /** By address: the pods that have or had it, the latest last. An address may be given again before its pod is gone. */
   const owners = new Map<string, Stored<Pod>[]>();
@@ -27,9 +32,11 @@ export function followClients(client: Client, nodeName: string | undefined): Cli
       : (pod.status?.podIPs ?? []).flatMap(({ ip = '' }) => parseIp(ip) ?? []);
   const count = (pod: Stored<Pod>, by: number): void => {
     const namespace = pod.metadata.namespace ?? '';
-    const now = (namespaces.get(namespace) ?? 0) + by;
+    const before = namespaces.get(namespace) ?? 0;
+    const now = before + by;
     if (now > 0) namespaces.set(namespace, now);
     else namespaces.delete(namespace);
+    if (now === 0 || before === 0) onNamespaces();
   };
   const forget = (pod: Stored<Pod>): void => {
     for (const ip of addressesOf(pod)) {
@@ -50,6 +57,7 @@ export function followClients(client: Client, nodeName: string | undefined): Cli
   return {
     namespaceOf: (address) => owners.get(address.replace(/^::ffff:(?=[\d.]+$)/, ''))?.at(-1)?.metadata.namespace,
     hasNamespace: (namespace) => namespaces.has(namespace),
+    namespaces: () => [...namespaces.keys()],
     synced: cache.synced,
     stop: () => cache.stop(),
   };

@@ -1,5 +1,6 @@
 // What answers: the Corefile in force with its plugins, the hot path before it, metrics and the query log beside it.
 import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '../k8s/client.ts';
 import { createRecorder } from '../k8s/events.ts';
@@ -15,12 +16,14 @@ import { FailureLog } from './failure-log.ts';
 import { readResolvConf } from './forward/resolv-conf.ts';
 import { HotPath } from './hot-path.ts';
 import type { Answerer } from './listeners.ts';
+import type { HotTally } from './metrics/hot-tally.ts';
 import { DnsMetrics } from './metrics/metrics.ts';
 import { QueryLog } from './query-log.ts';
 import type { DnsServerStatus } from './query-stream.ts';
 import type { ZoneView } from './resolve.ts';
 import { Responder } from './responder.ts';
 import { Sources } from './sources.ts';
+import { Feed, type Switches } from './threads/feed.ts';
 
 export interface EngineOptions {
   readonly client: Client;
@@ -44,7 +47,11 @@ const off: HotPath['answer'] = () => 0;
 
 export class Engine {
   readonly metrics = new DnsMetrics();
-  readonly queryLog = new QueryLog();
+  readonly queryLog = new QueryLog(() => this.feed.changed());
+  /** What answering threads have to know. */
+  readonly feed: Feed;
+  /** What hot paths have counted, by thread. */
+  readonly #tallies = new Set([this.metrics.hot]);
   readonly plan: Plan;
   readonly #options: EngineOptions;
   readonly #follower: ConfigFollower;
@@ -63,6 +70,7 @@ export class Engine {
       namespaceOf: (address) => this.#clients?.namespaceOf(address),
       log,
     });
+    this.feed = new Feed(() => this.#switches());
     this.#failures = new FailureLog(log);
     void this.#findMark();
     this.#follower = followConfigMap({
@@ -103,14 +111,13 @@ export class Engine {
           'a question could not be answered',
         ),
     });
-    const server = serverLabel(port);
     return {
       responder,
       sources: new Sources(this.#options.clientRanges),
       get hot() {
         return (port === defaultPort ? engine.#hot?.path : undefined) ?? noHotPath;
       },
-      onHotAnswer: (counted) => metrics.answeredHot(server, engine.#hotZone, counted),
+      tally: metrics.hot,
     };
   }
 
@@ -126,6 +133,21 @@ export class Engine {
     };
   }
 
+  /** How many threads are to answer on the first port, by the Corefile; 0: the main thread. */
+  get threads(): number {
+    const blocks = this.plan.blocks.filter(({ port }) => port === defaultPort);
+    return Math.max(0, ...blocks.map(({ multisocket }) => threadsFor(multisocket)));
+  }
+
+  /** Counts what another thread answers, until the returned function is called. */
+  count(tally: HotTally): () => void {
+    this.#tallies.add(tally);
+    return () => {
+      this.#countHot();
+      this.#tallies.delete(tally);
+    };
+  }
+
   /** For how long a server that ends goes on to answer, by the Corefile, in ms. */
   get lameduckMs(): number {
     return Math.max(0, ...this.plan.blocks.map(({ health }) => health?.lameduckMs ?? 0));
@@ -133,6 +155,7 @@ export class Engine {
 
   /** The page for Prometheus. */
   metricsPage(): string {
+    this.#countHot();
     this.metrics.hostsEntries.value = this.plan.hostsEntries;
     this.metrics.stale.value = this.#content?.isStale() === true ? 1 : 0;
     this.metrics.names.value = this.#hot?.view.table.size ?? 0;
@@ -156,7 +179,8 @@ export class Engine {
   /** Pods are followed from the first Corefile on that completes names for them. */
   #followClients(blocks: readonly ServerBlock[]): void {
     const { client, nodeName } = this.#options;
-    if (blocks.some(({ autopath }) => autopath)) this.#clients ??= followClients(client, nodeName);
+    if (blocks.some(({ autopath }) => autopath))
+      this.#clients ??= followClients(client, nodeName, () => this.feed.changed());
     else {
       this.#clients?.stop();
       this.#clients = undefined;
@@ -169,6 +193,10 @@ export class Engine {
     await this.#content?.remembered;
     const { direct } = this.plan;
     if (direct !== undefined && this.#hot?.view !== direct) this.#hot = { view: direct, path: this.#hotPath(direct) };
+    if (direct !== undefined) this.feed.setView(direct);
+    this.feed.changed();
+    // What was answered until now was answered under the zone before.
+    this.#countHot();
     if (direct !== undefined) this.#hotZone = zoneLabel(this.plan.blockFor(direct.zone, defaultPort)?.zone ?? '');
     this.#corefileHash = hashOfCorefile(text);
     this.metrics.inForce(config.blocks.flatMap(pluginsOf), this.#corefileHash);
@@ -179,9 +207,26 @@ export class Engine {
     return new HotPath({
       view,
       recursionAvailable: () => this.plan.directForwards,
-      isOn: () => this.plan.direct === view && this.plan.synced && !this.queryLog.active,
+      isOn: () => this.#isOn(view),
       completesIn: (namespace) => this.plan.directCompletes && this.#clients?.hasNamespace(namespace) === true,
     });
+  }
+
+  /** Whether answers of this view are the hot path's now. */
+  #isOn(view: ZoneView | undefined): boolean {
+    return view !== undefined && this.plan.direct === view && this.plan.synced && !this.queryLog.active;
+  }
+
+  #switches(): Switches {
+    return {
+      isOn: this.#isOn(this.#hot?.view),
+      recursionAvailable: this.plan.directForwards,
+      completedNamespaces: this.plan.directCompletes ? (this.#clients?.namespaces() ?? []) : [],
+    };
+  }
+
+  #countHot(): void {
+    for (const tally of this.#tallies) this.metrics.addHot(tally, serverLabel(defaultPort), this.#hotZone);
   }
 
   #follow(options: KubernetesOptions): Content {
@@ -195,9 +240,11 @@ export class Engine {
     });
     this.#content = content;
     const { zone } = content.view;
-    void content.synced.then(() =>
-      this.#options.log.info({ zone, names: content.view.table.size }, 'all Services are known'),
-    );
+    void content.synced.then(() => {
+      this.feed.changed();
+      this.#options.log.info({ zone, names: content.view.table.size }, 'all Services are known');
+    });
+    void content.remembered.then(() => this.feed.changed());
     return content;
   }
 
@@ -212,6 +259,16 @@ export class Engine {
     }
   }
 }
+
+/** More threads than that bring nothing: the kernel takes longer to give a datagram than they to answer it. */
+const mostThreads = 64;
+/** So many at most where the Corefile does not say how many. */
+const mostByProcessors = 8;
+
+const threadsFor = (multisocket: ServerBlock['multisocket']): number =>
+  multisocket === undefined
+    ? 0
+    : Math.min(mostThreads, multisocket.sockets ?? Math.min(mostByProcessors, availableParallelism()));
 
 const noHotPath: Pick<HotPath, 'answer' | 'last'> = { answer: off, last: { qtype: 0, rcode: 0 } };
 
@@ -244,6 +301,7 @@ export function pluginNames(block: ServerBlock): string[] {
     cache: block.cache,
     rewrite: rewrites.length > 0,
     autopath: block.autopath,
+    multisocket: block.multisocket,
     hosts: block.hosts,
     kubernetes: block.kubernetes,
     loop: block.loop,

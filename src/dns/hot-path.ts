@@ -10,6 +10,7 @@ import {
   writeRendered,
 } from './rendered.ts';
 import { resolve, type ZoneView } from './resolve.ts';
+import type { ServiceEntry } from './service-entry.ts';
 import type { ServiceSlot } from './service-table.ts';
 import { encodeName, udpSize } from './wire.ts';
 
@@ -21,6 +22,8 @@ export interface HotPathOptions {
   readonly isOn: () => boolean;
   /** Whether names that do not exist in this namespace may be completed for who asks. */
   readonly completesIn?: (namespace: string) => boolean;
+  /** Whether the table has the endpoints of such a Service; default all. Names of others are left to the responder. */
+  readonly knowsEndpoints?: (entry: ServiceEntry) => boolean;
 }
 
 const headerLength = 12;
@@ -149,6 +152,8 @@ export class HotPath {
       if (qtype === type.A) return this.#addresses(slot, 'ipv4', zoneAt);
       if (qtype === type.AAAA) return this.#addresses(slot, 'ipv6', zoneAt);
     }
+    // One label below a Service is an endpoint, two are a port.
+    if (labels === 4 && this.#options.knowsEndpoints?.(slot.entry) === false) return undefined;
     const key = lower.toString('latin1', 0, serviceAt) + qtype;
     const kept = slot.others?.get(key);
     if (kept !== undefined) return kept;

@@ -2,10 +2,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { framed } from './forward/stream.ts';
 import type { HotPath } from './hot-path.ts';
-import type { HotAnswered } from './metrics/metrics.ts';
+import type { HotTally } from './metrics/hot-tally.ts';
 import type { Responder } from './responder.ts';
 import type { Sources } from './sources.ts';
-import { listenUdp } from './udp-listener.ts';
+import { UdpListener } from './udp-listener.ts';
 
 /** What answers: the hot path first, and the responder what that leaves. */
 export interface Answerer {
@@ -13,13 +13,15 @@ export interface Answerer {
   readonly responder: Responder;
   /** Whose datagrams are believed to come from them. */
   readonly sources: Sources;
-  /** Called for each answer of the hot path. */
-  onHotAnswer(answered: HotAnswered): void;
+  /** Counts the answers of the hot path. */
+  readonly tally: HotTally;
 }
 
 export interface Listeners {
   /** The port that both listen on. */
   readonly port: number;
+  /** Those of UDP, one for each address. */
+  readonly udp: readonly UdpListener[];
   close(): Promise<void>;
 }
 
@@ -45,7 +47,7 @@ export async function listenOnAll(
     await close();
     throw failed.reason;
   }
-  return { port: main.port, close };
+  return { port: main.port, udp: all.flatMap(({ udp }) => udp), close };
 }
 
 /** Listens on UDP and TCP; rejects with the system's error when the port is taken. */
@@ -58,20 +60,23 @@ export async function listen(answerer: Answerer, address: string, port: number):
     connections.add(socket);
     socket.on('close', () => connections.delete(socket));
   });
-  const udp = await listenUdp(answerer, address, actual).catch((error: unknown) => {
+  try {
+    // TCP has the address for itself: another server that ends has it first, though sockets of UDP are shared.
+    const udp = new UdpListener(answerer, address, actual);
+    await udp.read();
+    return {
+      port: actual,
+      udp: [udp],
+      async close() {
+        for (const socket of connections) socket.destroy();
+        udp.close();
+        await new Promise<void>((resolve) => tcp.close(() => resolve()));
+      },
+    };
+  } catch (error) {
     tcp.close();
     throw error;
-  });
-  return {
-    port: actual,
-    async close() {
-      for (const socket of connections) socket.destroy();
-      await Promise.all([
-        new Promise<void>((resolve) => udp.close(() => resolve())),
-        new Promise<void>((resolve) => tcp.close(() => resolve())),
-      ]);
-    },
-  };
+  }
 }
 
 function listenTcp(answerer: Answerer, address: string, port: number): Promise<Server> {

@@ -35,6 +35,12 @@ export interface QueryEvent {
 /** Takes events and gives them to whoever follows. */
 export class QueryLog {
   readonly #followers = new Set<(event: QueryEvent) => void>();
+  readonly #onActive: () => void;
+
+  /** `onActive` is called when somebody begins to follow, or ends. */
+  constructor(onActive: () => void = () => {}) {
+    this.#onActive = onActive;
+  }
 
   /** Whether anybody follows: events need not be made otherwise. */
   get active(): boolean {
@@ -44,7 +50,11 @@ export class QueryLog {
   /** Calls the function for each event from now on, until the returned one is called. */
   follow(follower: (event: QueryEvent) => void): () => void {
     this.#followers.add(follower);
-    return () => this.#followers.delete(follower);
+    this.#onActive();
+    return () => {
+      this.#followers.delete(follower);
+      this.#onActive();
+    };
   }
 
   add(event: QueryEvent): void {

@@ -42,7 +42,7 @@ async function until(holds: () => boolean): Promise<void> {
 
 test('a client is the pod of this node that has its address now', async () => {
   const client = createFakeClient();
-  const clients = followClients(client, 'here');
+  const clients = followClients(client, 'here', () => {});
   await clients.synced;
   await delay(1);
   await client.create(pods, pod('a', 'one', '10.244.1.2'));

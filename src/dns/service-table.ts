@@ -13,20 +13,38 @@ export interface ServiceSlot {
   others: Map<string, RenderedAnswer> | undefined;
 }
 
+/** What is known of a Service from now on; nothing where there is no entry. */
+export interface ServiceChange {
+  readonly namespace: string;
+  readonly name: string;
+  readonly entry?: ServiceEntry;
+}
+
 export class ServiceTable {
+  readonly #hasAddresses: boolean;
+  readonly #followers = new Set<(change: ServiceChange) => void>();
   readonly #slots = new Map<string, ServiceSlot>();
   /** Whose addresses they are: keys of Services; mostly one. */
   readonly #owners = new Map<Ip, string | readonly string[]>();
 
+  /** Without `byAddress` Services are found by name alone, which costs less memory. */
+  constructor({ byAddress = true }: { readonly byAddress?: boolean } = {}) {
+    this.#hasAddresses = byAddress;
+  }
+
   /** Puts what is known of a Service in place of what was known of it; undefined takes it away. */
   set(namespace: string, name: string, entry: ServiceEntry | undefined): void {
     const key = serviceKey(namespace, name);
-    const before = new Set(addressesOf(this.#slots.get(key)?.entry));
-    const now = new Set(addressesOf(entry));
-    for (const ip of before) if (!now.has(ip)) this.#disown(ip, key);
-    for (const ip of now) if (!before.has(ip)) this.#own(ip, key);
+    if (this.#hasAddresses) this.#setOwner(key, this.#slots.get(key)?.entry, entry);
     if (entry === undefined) this.#slots.delete(key);
     else this.#slots.set(key, { entry, ipv4: undefined, ipv6: undefined, others: undefined });
+    for (const follower of this.#followers) follower({ namespace, name, ...(entry !== undefined && { entry }) });
+  }
+
+  /** Calls the function for each change from now on, until the returned one is called. */
+  follow(follower: (change: ServiceChange) => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
   }
 
   get(namespace: string, name: string): ServiceEntry | undefined {
@@ -53,6 +71,13 @@ export class ServiceTable {
   /** How many Services have a name. */
   get size(): number {
     return this.#slots.size;
+  }
+
+  #setOwner(key: string, old: ServiceEntry | undefined, entry: ServiceEntry | undefined): void {
+    const before = new Set(addressesOf(old));
+    const now = new Set(addressesOf(entry));
+    for (const ip of before) if (!now.has(ip)) this.#disown(ip, key);
+    for (const ip of now) if (!before.has(ip)) this.#own(ip, key);
   }
 
   #own(ip: Ip, key: string): void {

@@ -9,6 +9,7 @@ import { listenOnAll } from './listeners.ts';
 import { type Opening, Openings } from './openings.ts';
 import { queryStreamPort, serveQueryStream } from './query-stream.ts';
 import { closable, type StatusEndpoint, serveStatus } from './status-server.ts';
+import { AnsweringThreads } from './threads/threads.ts';
 
 export interface DnsOptions {
   readonly client: Client;
@@ -79,24 +80,37 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     log,
     ...(options.host !== undefined && { host: options.host }),
     ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
-    onConfig: () => void openings.follow(wantedBy(engine, options)),
+    onConfig: () => {
+      void openings.follow(wantedBy(engine, options));
+      void threads?.follow(engine.threads);
+    },
     ...(options.clientRanges !== undefined && { clientRanges: options.clientRanges }),
     ...(options.stateFolder !== undefined && { stateFolder: options.stateFolder }),
   });
   const openings = new Openings(log);
+  let threads: AnsweringThreads | undefined;
   await engine.configured;
   const opened: { close(): Promise<void> }[] = [openings];
   let closed: Promise<unknown> | undefined;
   const close = async (): Promise<void> => {
     if (closed === undefined) {
       engine.close();
-      closed = Promise.all(opened.map((one) => one.close()));
+      // They read the sockets that are closed then.
+      closed = (threads?.close() ?? Promise.resolve()).then(() => Promise.all(opened.map((one) => one.close())));
     }
     await closed;
   };
   try {
     const listeners = await listenOnAll(engine.answerer(defaultPort), options.addresses, options.port);
     opened.push(listeners);
+    threads = new AnsweringThreads({
+      listeners: listeners.udp,
+      feed: engine.feed,
+      clientRanges: options.clientRanges ?? [],
+      count: (tally) => engine.count(tally),
+      log,
+    });
+    await threads.follow(engine.threads);
     const pages = await Promise.all(statusPages(engine, options).map((endpoint) => serveStatus(endpoint)));
     opened.push(...pages);
     const [metrics, health, ready] = pages;

@@ -49,6 +49,7 @@ const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const dns: Pick<Recipe, 'files' | 'config'> = {
   files: [
     { path: '/usr/lib/weft/dns.mjs', from: 'dist/dns.mjs' },
+    { path: '/usr/lib/weft/dns-thread.mjs', from: 'dist/dns-thread.mjs' },
     {
       path: '/weft-dns',
       mode: 0o755,

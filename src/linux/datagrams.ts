@@ -12,6 +12,8 @@ const { functions: c } = dlopen(null, {
   setsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'buffer', 'u32'] },
   recvmmsg: { return: 'i32', arguments: ['i32', 'pointer', 'u32', 'i32', 'pointer'] },
   sendmmsg: { return: 'i32', arguments: ['i32', 'pointer', 'u32', 'i32'] },
+  sendto: { return: 'i64', arguments: ['i32', 'buffer', 'u64', 'i32', 'buffer', 'u32'] },
+  fcntl: { return: 'i32', arguments: ['i32', 'i32', 'i32'] },
 });
 
 const [AF_INET, AF_INET6] = [2, 10];
@@ -26,6 +28,7 @@ const [SOL_IP, IP_FREEBIND] = [0, 15];
 const [SOL_IPV6, IPV6_V6ONLY, IPV6_FREEBIND] = [41, 26, 78];
 const MSG_DONTWAIT = 0x40;
 const EINTR = 4;
+const F_DUPFD_CLOEXEC = 1030;
 
 export interface DatagramSocketOptions {
   readonly address: Ip;
@@ -70,8 +73,20 @@ export function openDatagramSocket(options: DatagramSocketOptions): number {
   }
 }
 
-/** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(address: Ip, port: number): Buffer {
+/** Another descriptor of the same socket: the socket is there until the last of them is closed. */
+export const duplicateDescriptor = (fd: number): number =>
+  check(c.fcntl(fd, F_DUPFD_CLOEXEC, 0), `duplicating the descriptor ${fd}`);
+
+/**
+ * Sends a datagram to where another one came from ({@link DatagramBatch.name}). One that the kernel refuses is left out:
+ * its client is gone, or its buffer is full.
+ */
+export function sendDatagram(fd: number, message: Uint8Array, to: Uint8Array): void {
+  c.sendto(fd, message, BigInt(message.length), MSG_DONTWAIT, to, to.length);
+}
+
+/** struct sockaddr_in or sockaddr_in6, without a scope. */
+export function socketAddress(address: Ip, port: number): Buffer {
   const isV4 = familyOf(address) === 'IPv4';
   const name = Buffer.alloc(isV4 ? 16 : 28);
   name.writeUInt16LE(isV4 ? AF_INET : AF_INET6, 0);
@@ -195,6 +210,13 @@ export class DatagramBatch {
     const octets = this.memory.subarray(at + (isV4 ? 4 : 8), at + (isV4 ? 8 : 24));
     const address = formatIp(BigInt(`0x${octets.toString('hex')}`), isV4 ? 'IPv4' : 'IPv6');
     return { address, port: this.memory.readUInt16BE(at + 2) };
+  }
+
+  /** Who sent a datagram, as the kernel says it: for {@link sendDatagram}. It is a copy. */
+  name(index: number): Uint8Array {
+    const at = this.#at.names + index * nameRoom;
+    const length = this.#words[(this.#at.received + index * header.size + header.nameLength) >> 2] ?? 0;
+    return Uint8Array.from(this.memory.subarray(at, at + length));
   }
 
   /** Where the answer to a datagram is to be written. */

@@ -24,8 +24,11 @@ interface Asked {
   readonly answers: Readonly<Record<string, number>>;
 }
 
-for (const mode of ['nftables', 'iptables'] as const)
-  describe(`a node's server, the proxy in the mode ${mode}`, { timeout: 60_000 }, () => {
+for (const [mode, threads] of [
+  ['nftables', '2'],
+  ['iptables', '0'],
+] as const)
+  describe(`a node's server with ${threads} threads, the proxy in the mode ${mode}`, { timeout: 60_000 }, () => {
     let network: Network;
     let server: ChildProcess;
     let ask: () => Promise<Asked>;
@@ -42,7 +45,7 @@ for (const mode of ['nftables', 'iptables'] as const)
       if (child.stdout !== null) await once(child.stdout, 'data');
     };
     const startServer = async (): Promise<void> => {
-      server = node('node', 'server-process.ts', here, '172.18.0.2', '10.96.0.10');
+      server = node('node', 'server-process.ts', here, '172.18.0.2', threads, '10.96.0.10');
       await firstLine(server);
     };
     const dig = (from: string, ...options: string[]): string =>

@@ -1,16 +1,24 @@
 // Runs a DNS server with one Service `default/who` in the namespace that it is started in, for tests. Arguments: the
-// address of `who`, by which answers tell who gave them, and the node's own address; further ones are the addresses of
-// the Service of a node's server. Prints `listening`; ends as a pod does, at SIGTERM.
+// address of `who`, by which answers tell who gave them, the node's own address, and how many threads answer; further ones
+// are the addresses of the Service of a node's server. Prints `listening`; ends as a pod does, at SIGTERM.
 import { serveOnNode } from '../../src/dns/node/serve.ts';
 import { startDns } from '../../src/dns/start.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
-import { namespaces, services } from '../../src/k8s/resources.ts';
+import { configMaps, namespaces, services } from '../../src/k8s/resources.ts';
 import { createLog } from '../../src/log/log.ts';
 import { asIp } from '../../src/net/address.ts';
 
-const [who = '', own = '', ...serviceAddresses] = process.argv.slice(2);
+const [who = '', own = '', threads = '0', ...serviceAddresses] = process.argv.slice(2);
 const client = createFakeClient();
 await client.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default' }, spec: {} });
+const corefile = `.:53 {\n kubernetes cluster.local in-addr.arpa ip6.arpa\n loadbalance\n multisocket ${threads}\n}`;
+if (threads !== '0')
+  await client.create(configMaps, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'coredns', namespace: 'kube-system' },
+    data: { Corefile: corefile },
+  });
 await client.create(services, {
   apiVersion: 'v1',
   kind: 'Service',

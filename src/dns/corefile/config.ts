@@ -25,6 +25,8 @@ export interface ServerBlock {
   readonly health?: { readonly address: ListenAddress; readonly lameduckMs: number };
   readonly ready?: ListenAddress;
   readonly prometheus?: ListenAddress;
+  /** Threads that answer, each with a socket of its own; as many as there are processors where no number is given. */
+  readonly multisocket?: { readonly sockets?: number };
   /** Upstreams that lead back to this cluster's DNS are found and left out. */
   readonly loop: boolean;
   /** Addresses take turns in being the first. */

@@ -36,7 +36,6 @@ const withoutEffect: Readonly<Record<string, string>> = {
   debug: 'there is nothing to switch',
   metadata: 'no plugin here uses it',
   minimal: 'answers are small already',
-  multisocket: 'the number of processes is decided by the machine',
   nsid: 'the server does not name itself',
   pprof: 'this is no Go program',
   root: 'paths of files are absolute',
@@ -136,6 +135,9 @@ function readDirective(directive: Directive, block: Block, source: Source, warni
     case 'prometheus':
       block.prometheus = readAddress(directive, 9153, warnings);
       break;
+    case 'multisocket':
+      block.multisocket = readMultisocket(directive);
+      break;
     case 'reload':
       expectArguments(directive, 0, 2);
       for (const text of directive.args) readDuration(directive, text);
@@ -193,6 +195,17 @@ function readLog({ args, options, line }: Directive): LogOptions {
     format,
     classes: classes.length === 0 ? ['all'] : classes,
   };
+}
+
+/** `multisocket [NUM_SOCKETS]`, with CoreDNS's limits. */
+function readMultisocket(directive: Directive): NonNullable<ServerBlock['multisocket']> {
+  expectArguments(directive, 0, 1);
+  const [text] = directive.args;
+  if (text === undefined) return {};
+  const sockets = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (sockets < 1 || sockets > 1024)
+    throw new CorefileError(directive.line, `multisocket: '${text}' is no number of sockets from 1 to 1024`);
+  return { sockets };
 }
 
 function readHealth(directive: Directive): NonNullable<ServerBlock['health']> {

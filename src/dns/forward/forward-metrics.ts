@@ -46,7 +46,7 @@ export function forwardMetrics(registry: Registry): ForwardMetrics {
     'Counter of the number of queries rejected because the concurrent queries were at maximum.',
   );
   return {
-    answered: (to, rcode, seconds) => duration.observe(seconds, proxy, to, rcodeName(rcode)),
+    answered: (to, rcode, seconds) => duration.observe(seconds, [proxy, to, rcodeName(rcode)]),
     checkFailed: (to) => failures.increment(proxy, to),
     connection: (to, proto, reused) => (reused ? hits : misses).increment(proxy, to, proto),
     allDown: () => broken.increment(),

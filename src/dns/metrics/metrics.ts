@@ -1,19 +1,10 @@
 // The metrics of the DNS server, under CoreDNS's names and labels: dashboards and alerts of others know them.
 import { cacheFamilies } from '../cache.ts';
 import type { PluginName } from '../chain/reply.ts';
-import { rcodeName, typeName, typeNames } from '../corefile/values.ts';
+import { rcodeName } from '../corefile/values.ts';
 import { forwardMetrics, timeBuckets } from '../forward/forward-metrics.ts';
+import { HotTally, kindOfType, sizeBuckets } from './hot-tally.ts';
 import { type Cell, Registry } from './registry.ts';
-
-/** An answer of the hot path: always over UDP, from the objects of the cluster, in some millionths of a second. */
-export interface HotAnswered {
-  readonly type: number;
-  readonly rcode: number;
-  readonly family: 1 | 2;
-  /** Octets. */
-  readonly size: number;
-  readonly answerSize: number;
-}
 
 /** One answer, as metrics count it. */
 type GroupKey = Pick<Answered, 'server' | 'zone' | 'transport' | 'family' | 'type'>;
@@ -37,32 +28,6 @@ export interface Answered {
 
 /** 1 ms to 17 min, each bound twice the one before (CoreDNS). */
 const programmingBuckets = Array.from({ length: 20 }, (_, index) => 0.001 * 2 ** index);
-/** CoreDNS's limits of the sizes of messages. */
-const sizeBuckets = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
-/** Types that CoreDNS counts by name; all others are `other`. */
-const counted = new Set(
-  [
-    'A',
-    'AAAA',
-    'MX',
-    'SOA',
-    'CNAME',
-    'PTR',
-    'TXT',
-    'NS',
-    'SRV',
-    'DS',
-    'DNSKEY',
-    'RRSIG',
-    'NSEC',
-    'NSEC3',
-    'HTTPS',
-    'IXFR',
-    'AXFR',
-    'ANY',
-  ].map((name) => typeNames[name]),
-);
-
 /** What an answer of the hot path takes; it is not measured one by one, as the clock would take as long. */
 const hotSeconds = 0.000_01;
 
@@ -72,12 +37,6 @@ interface Group {
   readonly requestSize: (value: number) => void;
   readonly responseSize: (value: number) => void;
   readonly responses: Map<string, Cell>;
-}
-
-interface HotPlace {
-  readonly server: string;
-  readonly zone: string;
-  readonly kept: Map<number, { readonly group: Group; readonly responses: Cell }>;
 }
 
 function count(group: Group, responses: Cell, size: number, answerSize: number, seconds: number): void {
@@ -102,9 +61,10 @@ export class DnsMetrics {
   readonly #version;
   /** What belongs together is found by one key: an answer costs five additions and one look-up. */
   readonly #groups = new Map<string, Group>();
-  /** The same for answers of the hot path, by a number: there are as many of them as the server can give. */
-  #hotPlace: HotPlace = { server: '', zone: '', kept: new Map() };
+  /** What the hot path of this thread has answered. */
+  readonly hot = new HotTally();
   readonly panics: Cell;
+  readonly dropped: Cell;
   readonly reloadFailures: Cell;
   readonly hostsEntries: Cell;
   readonly names: Cell;
@@ -163,6 +123,10 @@ export class DnsMetrics {
       .gauge('coredns_build_info', 'The server.', ['version', 'revision', 'goversion'])
       .cell('weft', '', '').value = 1;
     this.panics = counter('coredns_panics_total', 'Counter of answers that failed by an error of the server.').cell();
+    this.dropped = counter(
+      'weft_dns_dropped_total',
+      'Counter of requests left without an answer, as too many were waiting.',
+    ).cell();
     this.reloadFailures = counter('coredns_reload_failed_total', 'Counter of Corefiles that were refused.').cell();
     this.hostsEntries = registry
       .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
@@ -197,23 +161,25 @@ export class DnsMetrics {
     if (one.dnssecOk) this.#dnssec.increment(one.server, one.zone, '');
   }
 
-  /** An answer of the hot path, which may not cost more to count than to give. */
-  answeredHot(server: string, zone: string, { type, rcode, family, size, answerSize }: HotAnswered): void {
-    if (this.#hotPlace.server !== server || this.#hotPlace.zone !== zone)
-      this.#hotPlace = { server, zone, kept: new Map() };
-    const key = (type << 5) | (rcode << 1) | (family - 1);
-    let kept = this.#hotPlace.kept.get(key);
-    if (kept === undefined) {
-      const group = this.#group({ server, zone, transport: 'udp', family, type });
-      kept = { group, responses: this.#responsesOf(group, server, zone, rcode, 'kubernetes') };
-      this.#hotPlace.kept.set(key, kept);
-    }
-    count(kept.group, kept.responses, size, answerSize, hotSeconds);
+  /** Takes over what a hot path has counted, as answers of that server for that zone. */
+  addHot(tally: HotTally, server: string, zone: string): void {
+    tally.take({
+      answers: ({ transport, family, rcode, kind }, times) => {
+        this.#requests.cell(server, zone, '', transport, `${family}`, kind).value += times;
+        this.#responses.cell(server, zone, '', rcodeName(rcode), 'kubernetes').value += times;
+        this.#duration.observe(hotSeconds, [server, zone, ''], times);
+      },
+      sizes: (transport, what, counts, sum) =>
+        (what === 'request' ? this.#requestSize : this.#responseSize).add(counts, sum, [server, zone, '', transport]),
+      dropped: (times) => {
+        this.dropped.value += times;
+      },
+    });
   }
 
   /** How long a change of endpoints took from its cause to the answers, in seconds. */
   programmed(kind: string, seconds: number): void {
-    this.#programming.observe(seconds, kind);
+    this.#programming.observe(seconds, [kind]);
   }
 
   /** Which plugins are in force, and the hash of the Corefile that says so. */
@@ -238,9 +204,8 @@ export class DnsMetrics {
     const key = `${type} ${transport} ${family} ${server} ${zone}`;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      const kind = counted.has(type) ? typeName(type) : 'other';
       group = {
-        requests: this.#requests.cell(server, zone, '', transport, `${family}`, kind),
+        requests: this.#requests.cell(server, zone, '', transport, `${family}`, kindOfType(type)),
         duration: this.#duration.observer(server, zone, ''),
         requestSize: this.#requestSize.observer(server, zone, '', transport),
         responseSize: this.#responseSize.observer(server, zone, '', transport),

@@ -8,7 +8,7 @@ test('the page is in the text format of Prometheus', () => {
   registry.gauge('names', 'How many names.').cell().value = 3;
   registry.counter('never_total', 'Nothing was counted.', ['name']);
   const sizes = registry.histogram('size_bytes', 'How large.', ['proto'], [100, 200]);
-  for (const size of [50, 100, 150, 999]) sizes.observe(size, 'udp');
+  for (const size of [50, 100, 150, 999]) sizes.observe(size, ['udp']);
   assert.equal(
     registry.page(),
     `# HELP requests_total How many.

@@ -104,26 +104,39 @@ export class Histogram implements Family {
   }
 
   /** The function that takes values for these labels. */
-  observer(...labels: LabelValues): (value: number) => void {
-    const key = labels.join('\0');
-    let found = this.#known.get(key);
-    if (found === undefined) {
-      found = { labels, counts: Array.from({ length: this.#bounds.length + 1 }, () => 0), sum: 0 };
-      this.#known.set(key, found);
-    }
-    const { counts } = found;
-    const own = found;
+  observer(...labels: LabelValues): (value: number, times?: number) => void {
+    const own = this.#distribution(labels);
+    const { counts } = own;
     const bounds = this.#bounds;
-    return (value) => {
+    return (value, times = 1) => {
       let bucket = 0;
       while (bucket < bounds.length && value > (bounds[bucket] ?? 0)) bucket++;
-      counts[bucket] = (counts[bucket] ?? 0) + 1;
-      own.sum += value;
+      counts[bucket] = (counts[bucket] ?? 0) + times;
+      own.sum += value * times;
     };
   }
 
-  observe(value: number, ...labels: LabelValues): void {
-    this.observer(...labels)(value);
+  /** Takes a value that came so many times. */
+  observe(value: number, labels: LabelValues, times = 1): void {
+    this.observer(...labels)(value, times);
+  }
+
+  /** Takes values that somebody has counted already: how many of each bucket, and their sum. */
+  add(counts: readonly number[], sum: number, labels: LabelValues): void {
+    const own = this.#distribution(labels);
+    own.sum += sum;
+    for (const [bucket, count] of counts.entries()) own.counts[bucket] = (own.counts[bucket] ?? 0) + count;
+  }
+
+  #distribution(labels: LabelValues): Distribution {
+    const key = labels.join('\0');
+    const found = this.#known.get(key) ?? {
+      labels,
+      counts: Array.from({ length: this.#bounds.length + 1 }, () => 0),
+      sum: 0,
+    };
+    this.#known.set(key, found);
+    return found;
   }
 
   page(): string[] {
