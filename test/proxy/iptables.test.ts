@@ -106,5 +106,28 @@ for (const backend of ['nft', 'legacy'] as const) {
       assert.equal(save().match(/^:KUBE-SEP-/gm)?.length, 1);
       assert.equal(save().includes('default/marked'), false);
     });
+
+    test('hundreds of Services, written in parts, answer, and go as they came', async () => {
+      const many = Array.from({ length: 600 }, (_, index) => [
+        service(`many-${index}`, { clusterIP: `10.96.${10 + (index >> 8)}.${index & 255}` }),
+        slice(`many-${index}`, [index % 2 === 0 ? a : b]),
+      ]).flat();
+      await proxy.put(...many);
+      // The next one writes everything anew: 1,200 chains of Services at once.
+      await proxy.end(true);
+      proxy = new ProxyProcess(network, 'iptables');
+      await proxy.start(web, webSlice, ...many);
+      assert.equal(save().match(/^:KUBE-SEP-/gm)?.length, 602);
+      for (const [address, pod] of [
+        ['10.96.10.0', 'a'],
+        ['10.96.12.87', 'b'],
+      ] as const)
+        assert.match(await ask('node', address, 80), new RegExp(`^${pod} `));
+      await proxy.delete(...many);
+      // Chains go after the ways to them: by the next change they have gone.
+      await proxy.put(webSlice);
+      assert.equal(save().match(/^:KUBE-SEP-/gm)?.length, 2);
+      assert.match(await ask('outside', '10.96.0.1', 80), /^[ab] /);
+    });
   });
 }

@@ -3,6 +3,7 @@ import type { IptablesTable, TableChange } from '../../linux/iptables.ts';
 import { hasLegacyTables, type Iptables, installedBackends, iptablesOf } from '../../linux/iptables-run.ts';
 import { leadsTo } from '../../linux/iptables-save.ts';
 import { canaryChain, filterChains, isServiceChain, natChains, ownMark } from './chain-names.ts';
+import { restore } from './parts.ts';
 import type { Saved } from './rule-tables.ts';
 
 /** Of a kubelet: where it is, KUBE-FIREWALL is the kubelet's too. */
@@ -55,7 +56,7 @@ export function removal(saved: Saved, kept: ReadonlySet<string>): TableChange[] 
 export async function cleanUpIptables(kept: ReadonlySet<string>): Promise<void> {
   for (const iptables of backendsInUse()) {
     for (const family of ['IPv4', 'IPv6'] as const)
-      await iptables.restore(family, removal(await iptables.save(family), kept));
+      await restore(iptables, family, removal(await iptables.save(family), kept));
   }
 }
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { TableChange } from '../../linux/iptables.ts';
-import type { SavedTable } from '../../linux/iptables-save.ts';
 import { removal } from './clean-up.ts';
+import { applied } from './fixtures.ts';
 import { RuleTables } from './rule-tables.ts';
 import type { ServiceRules } from './service-rules.ts';
 
@@ -17,21 +17,6 @@ const service = (name: string, endpoints: readonly string[], hash = name.padEnd(
   },
   chains: new Map([[`KUBE-SVC-${hash}`, endpoints.map((endpoint) => `-j ${endpoint}`)]]),
 });
-
-/** What the kernel would hold after the changes. */
-function applied(changes: readonly TableChange[], before: ReadonlyMap<string, SavedTable> = new Map()) {
-  const after = new Map([...before].map(([table, { chains }]) => [table, { chains: new Map(chains) }]));
-  for (const { table, chains, prepended = [], deleted = [], removed = [] } of changes) {
-    const own = after.get(table) ?? { chains: new Map<string, readonly string[]>() };
-    after.set(table, own);
-    for (const { name, rules } of chains) own.chains.set(name, rules);
-    for (const { chain, rule } of prepended) own.chains.set(chain, [rule, ...(own.chains.get(chain) ?? [])]);
-    for (const { chain, rule } of removed)
-      own.chains.set(chain, (own.chains.get(chain) ?? []).toSpliced((own.chains.get(chain) ?? []).indexOf(rule), 1));
-    for (const chain of deleted) own.chains.delete(chain);
-  }
-  return after;
-}
 
 const named = (changes: readonly TableChange[]): string[] =>
   changes.flatMap(({ table, chains, deleted = [] }) => [

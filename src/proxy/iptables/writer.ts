@@ -8,6 +8,7 @@ import { type ProxyNode, type ServicePortModel, servicePortName } from '../servi
 import type { ServiceWriter } from '../writer.ts';
 import { canaryChain, filterChains, natChains } from './chain-names.ts';
 import { cleanUpIptables, sharedChains } from './clean-up.ts';
+import { restore } from './parts.ts';
 import { RuleTables } from './rule-tables.ts';
 import { type ServiceRules, serviceRules } from './service-rules.ts';
 
@@ -26,7 +27,6 @@ const largeCluster = 1000;
 const pauseMs = 1_000;
 /** How often ip_tables, which announces nothing, is asked whether our rules are there, in ms. */
 const pollMs = 2_000;
-/** Opens 127.0.0.0/8 to what comes from elsewhere, as answers to a NodePort of 127.0.0.1 do. */
 
 class FamilyRules {
   readonly family: Family;
@@ -106,7 +106,7 @@ export class IptablesWriter implements ServiceWriter {
       const saved = of.isWritten ? undefined : await this.#options.iptables.save(of.family);
       const { changes, written } = of.tables.plan(saved);
       of.isWritten = false;
-      await this.#options.iptables.restore(of.family, changes);
+      await restore(this.#options.iptables, of.family, changes);
       of.isWritten = true;
       written();
     }
