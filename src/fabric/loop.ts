@@ -17,6 +17,7 @@ import { FabricKernel } from './kernel.ts';
 import type { FabricInput } from './kinds.ts';
 import { type FabricContext, peerOf, readPeers } from './peers.ts';
 import type { FabricProblem } from './plan.ts';
+import { wasChanged } from './state.ts';
 import { isSurprise } from './surprises.ts';
 import { readUnderlay, type Underlay } from './underlay.ts';
 
@@ -63,6 +64,7 @@ export class FabricLoop {
   #stopped = false;
   /** The kernel has to be read before the next pass. */
   #unread = true;
+  /** It was found to be otherwise than remembered. */
   #surprised = false;
   #underlay: Underlay = { addresses: [] };
   #underlayLinks: ReadonlySet<number> = new Set();
@@ -107,7 +109,6 @@ export class FabricLoop {
       monitorNetlink({ groups, ...(netns !== undefined && { netns }) }, (event) => {
         const { state, devices } = this.#kernel;
         if (state === undefined || !isSurprise(event, { state, devices, underlay: this.#underlayLinks })) return;
-        this.#surprised = true;
         this.#lookAnew(settleMs);
       }),
     );
@@ -186,7 +187,11 @@ export class FabricLoop {
     const present = addresses.filter(({ address }) => own.has(address)).map(({ link }) => link);
     // A link that went down has no place in the underlay any more, and is to be noticed when it comes back.
     this.#underlayLinks = new Set([...this.#underlayLinks, ...present]);
+    const remembered = this.#kernel.state;
     this.#kernel.read(links);
+    // An announcement that looks like someone else's may be an earlier one of our own: a device that was not up yet.
+    const found = this.#kernel.state;
+    if (remembered !== undefined && found !== undefined && wasChanged(remembered, found)) this.#surprised = true;
     this.#unread = false;
   }
 

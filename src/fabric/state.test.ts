@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node } from '../k8s/types.generated.ts';
-import { asCidr } from '../net/address.ts';
+import { asCidr, asIp } from '../net/address.ts';
 import { keyFromBytes, type WireguardKey } from '../net/wireguard-key.ts';
 import { inputOf, node } from './fixtures.ts';
 import { decideFabric } from './kinds.ts';
 import type { FabricPlan } from './plan.ts';
-import { diffPlan, emptyState, type KernelState, keyOf } from './state.ts';
+import { diffPlan, emptyState, type KernelState, keyOf, wasChanged } from './state.ts';
 
 const own = node('a', ['10.244.0.0/24'], ['172.18.0.2']);
 const key = (n: number): WireguardKey => keyFromBytes(Buffer.alloc(32, n));
@@ -121,4 +121,31 @@ test('a node with another key is a new peer, and the former one goes; a device w
     if (link.kind === 'wireguard') state.links.set(name, { ...link, publicKey: key(9) });
   const own = diffPlan(before, state);
   assert.deepEqual([own.made.length, own.changed.length], [0, 1]);
+});
+
+test('a kernel was changed where anything of it is gone, new or otherwise, and only there', () => {
+  for (const fabric of ['host-gw', 'vxlan', 'encrypted'] as const) {
+    const plan = planOf(fabric, peer(1), peer(2));
+    const there = (): KernelState => stateOf(plan);
+    assert.equal(wasChanged(there(), there()), false);
+    for (const sort of [
+      'links',
+      'addresses',
+      'neighbours',
+      'forwarding',
+      'wireguardPeers',
+      'routes',
+      'rules',
+    ] as const) {
+      const less = there();
+      const [first] = less[sort].keys();
+      if (first === undefined) continue;
+      less[sort].delete(first);
+      assert.ok(wasChanged(there(), less), `${fabric} ${sort} gone`);
+      assert.ok(wasChanged(less, there()), `${fabric} ${sort} new`);
+    }
+    const other = there();
+    for (const [key, route] of other.routes) other.routes.set(key, { ...route, via: asIp('172.18.0.99') });
+    assert.ok(wasChanged(there(), other));
+  }
 });

@@ -129,20 +129,10 @@ export function diffPlan(plan: FabricPlan, state: KernelState): Difference {
     lost.size === 0 ? entries : new Map([...entries].filter(([, { link }]) => link === undefined || !lost.has(link)));
   const links = compare(plan.links, state.links, keyOf.link, isSameLink);
   const addresses = compare(plan.addresses, kept(state.addresses), keyOf.address, () => true);
-  const neighbours = compare(plan.neighbours, kept(state.neighbours), keyOf.neighbour, (a, b) => a.mac === b.mac);
-  const forwarding = compare(
-    plan.forwarding,
-    kept(state.forwarding),
-    keyOf.forwarding,
-    (a, b) => a.remote === b.remote,
-  );
+  const neighbours = compare(plan.neighbours, kept(state.neighbours), keyOf.neighbour, isSameNeighbour);
+  const forwarding = compare(plan.forwarding, kept(state.forwarding), keyOf.forwarding, isSameForwarding);
   const peers = compare(plan.wireguardPeers, kept(state.wireguardPeers), keyOf.wireguardPeer, isSamePeer);
-  const routes = compare(
-    plan.routes,
-    kept(state.routes),
-    keyOf.route,
-    (a, b) => a.via === b.via && a.link === b.link && a.mtu === b.mtu && a.unreachable === b.unreachable,
-  );
+  const routes = compare(plan.routes, kept(state.routes), keyOf.route, isSameRoute);
   const rules = compare(plan.rules, state.rules, keyOf.rule, () => true);
   return {
     made,
@@ -177,13 +167,40 @@ function isChangeable(present: PresentLink | undefined, wanted: FabricLink): boo
   return vni === wanted.vni && port === wanted.port && local === wanted.local && !learning;
 }
 
-function isSameLink(wanted: FabricLink, present: PresentLink): boolean {
+/**
+ * Whether a kernel was found to hold something else than was remembered of it: someone else has changed it. Sysctls are
+ * not looked at, for they are never read.
+ */
+export function wasChanged(remembered: KernelState, found: KernelState): boolean {
+  const differs = <T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>, same: (a: T, b: T) => boolean): boolean =>
+    a.size !== b.size ||
+    [...a].some(([key, one]) => {
+      const other = b.get(key);
+      return other === undefined || !same(one, other);
+    });
+  return (
+    differs(remembered.links, found.links, isSameLink) ||
+    differs(remembered.addresses, found.addresses, () => true) ||
+    differs(remembered.neighbours, found.neighbours, isSameNeighbour) ||
+    differs(remembered.forwarding, found.forwarding, isSameForwarding) ||
+    differs(remembered.wireguardPeers, found.wireguardPeers, isSamePeer) ||
+    differs(remembered.routes, found.routes, isSameRoute) ||
+    differs(remembered.rules, found.rules, () => true)
+  );
+}
+
+const isSameNeighbour = (a: PresentNeighbour, b: PresentNeighbour): boolean => a.mac === b.mac;
+const isSameForwarding = (a: PresentForwarding, b: PresentForwarding): boolean => a.remote === b.remote;
+const isSameRoute = (a: PresentRoute, b: PresentRoute): boolean =>
+  a.via === b.via && a.link === b.link && a.mtu === b.mtu && a.unreachable === b.unreachable;
+
+function isSameLink(wanted: FabricLink | PresentLink, present: PresentLink): boolean {
   if (wanted.mtu !== present.mtu || !present.up) return false;
   if (wanted.kind === 'vxlan') return present.kind === 'vxlan' && wanted.mac === present.mac;
   return present.kind === 'wireguard' && wanted.publicKey === present.publicKey && wanted.port === present.port;
 }
 
-function isSamePeer(wanted: FabricWireguardPeer, present: PresentWireguardPeer): boolean {
+function isSamePeer(wanted: PresentWireguardPeer, present: PresentWireguardPeer): boolean {
   if (wanted.endpoint !== present.endpoint || wanted.port !== present.port) return false;
   const there = new Set(present.allowed);
   return there.size === wanted.allowed.length && wanted.allowed.every((range) => there.has(range));

@@ -83,6 +83,17 @@ test('a node joins, is in the fabric, outlives the supervisor, leaves without a 
   assert.match(refused.stderr, /runs the API server/);
 });
 
+test('an Event tells what somebody else changed and was put right, and no change of the settings looks like one', async () => {
+  const repaired = (): Promise<string> =>
+    machine.kubectl(name, 'get', 'events', '--field-selector', 'reason=FabricRepaired', '-o', 'jsonpath={..message}');
+  for (const kind of ['vxlan', 'router', 'vxlan']) await machine.must('fabric', 'set', kind, '--name', name);
+  assert.equal(await repaired(), '');
+  const inWorker = ['node', 'exec', 'worker', '--name', name, '--'];
+  await machine.must(...inWorker, 'ip', 'route', 'delete', '10.244.0.0/24');
+  await until('the Event', async () => ((await repaired()).includes('route 10.244.0.0/24') ? true : undefined));
+  await machine.must('fabric', 'set', 'router', '--name', name);
+});
+
 test('a link that is cut is seen, and heals', async () => {
   const worker = ['node', 'exec', 'worker', '--name', name, '--', 'busybox', 'ping', '-c', '1', '-W', '1'];
   assert.equal((await machine.weft(...worker, '172.18.0.2')).code, 0);
