@@ -42,7 +42,8 @@ await startProxy({
     },
   },
 });
-say({ started: performance.now() - begin });
+const { user, system } = process.threadCpuUsage();
+say({ started: performance.now() - begin, thread: (user + system) / 1000 });
 started = true;
 for await (const line of createInterface({ input: process.stdin })) {
   if (line !== 'memory') break;

@@ -29,6 +29,8 @@ export interface BenchCluster {
 export interface ProxyChild {
   /** Milliseconds from the start of the program until its rules were in the kernel. */
   readonly started: number;
+  /** How many of them its main thread was at work: less depends on what else the machine does. */
+  readonly thread: number;
   memory(): Promise<Said>;
   stop(): Promise<void>;
 }
@@ -103,9 +105,11 @@ async function startProxyChild(socketPath: string, folder: string, said: (line: 
     if (waiter === undefined) said(line);
     else waiter(line);
   });
-  await Promise.race([next('started'), ended.then(() => Promise.reject(new Error('the proxy ended')))]);
+  const failed = ended.then(() => Promise.reject(new Error('the proxy ended')));
+  const { thread } = await Promise.race([next('started'), failed]);
   return {
     started: performance.now() - begin,
+    thread: Number(thread),
     memory() {
       const answer = next('rss');
       child.stdin?.write('memory\n');

@@ -23,10 +23,13 @@ export const routeGroup = {
 export const netfilterProtocol = 12;
 export const nftablesGroup = 7;
 
-/** What a monitor tells: one datagram's messages, or that some were lost and everything must be read anew. */
+/**
+ * What a monitor tells: one datagram's messages, or that some were lost and everything must be read anew (`unheard`
+ * where no part of them was or will be told; see {@link unannounced}).
+ */
 export type MonitorEvent =
   | { readonly type: 'messages'; readonly messages: readonly Message[] }
-  | { readonly type: 'overrun' };
+  | { readonly type: 'overrun'; readonly unheard?: boolean };
 
 export interface MonitorOptions {
   /** The netlink protocol; default 0, NETLINK_ROUTE. */
@@ -37,8 +40,14 @@ export interface MonitorOptions {
 
 interface Watched {
   readonly fd: number;
+  readonly protocol: number;
+  readonly groups: readonly number[];
   readonly listener: (event: MonitorEvent) => void;
 }
+
+// Options of the netlink level (linux/netlink.h).
+const addMembership = 1;
+const dropMembership = 2;
 
 const watched = new Set<Watched>();
 let listening = false;
@@ -52,16 +61,35 @@ export function monitorNetlink(options: MonitorOptions, listener: (event: Monito
   // SIGIO would end the process without a handler, also one that comes late: so the handler stays for good.
   if (!listening) process.on('SIGIO', drainAll);
   listening = true;
-  const open = (): number => libc.netlinkSocket(options.protocol ?? 0);
+  const { protocol = 0, groups } = options;
+  const open = (): number => libc.netlinkSocket(protocol);
   const fd = options.netns === undefined ? open() : inNetns(options.netns, open);
-  const entry: Watched = { fd, listener };
+  const entry: Watched = { fd, protocol, groups, listener };
   watched.add(entry);
   libc.setReceiveBuffer(fd, 1 << 20);
   libc.signalWhenReadable(fd);
-  for (const group of options.groups) libc.setNetlinkOption(fd, 1 /* NETLINK_ADD_MEMBERSHIP */, group);
+  for (const group of groups) libc.setNetlinkOption(fd, addMembership, group);
   return () => {
     if (watched.delete(entry)) closeSync(fd);
   };
+}
+
+/**
+ * Does work of which the kernel would announce more than a socket holds: meanwhile no monitor of this process listens to
+ * the protocol, so that the kernel need not put the announcements together; then each is told that it may have missed
+ * some. (Where nobody listens, an announcement costs nothing; otherwise more than what it is about.)
+ */
+export async function unannounced<T>(protocol: number, work: () => Promise<T>): Promise<T> {
+  const deaf = [...watched].filter((entry) => entry.protocol === protocol);
+  for (const { fd, groups } of deaf) for (const group of groups) libc.setNetlinkOption(fd, dropMembership, group);
+  try {
+    return await work();
+  } finally {
+    for (const entry of deaf.filter((one) => watched.has(one))) {
+      for (const group of entry.groups) libc.setNetlinkOption(entry.fd, addMembership, group);
+      entry.listener({ type: 'overrun', unheard: true });
+    }
+  }
 }
 
 /** Signals merge, so each one means: read every socket until it is empty. */
@@ -77,7 +105,7 @@ function drain(entry: Watched): void {
       entry.listener({ type: 'messages', messages: parseMessages(Buffer.from(receiveBuffer.subarray(0, length))) });
     } catch (error) {
       if (!libc.failedWith(error, 'ENOBUFS')) throw error;
-      entry.listener({ type: 'overrun' });
+      entry.listener({ type: 'overrun', unheard: true });
     }
   }
 }

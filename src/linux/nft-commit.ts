@@ -1,6 +1,7 @@
 // Commits changes of a table: rules in the words of nft(8), elements as messages that go straight to the kernel, which
 // takes a tenth of the time. One change is one transaction, but for chains that nothing refers to yet: they go ahead.
-import { isAnswer, type Netlink, type Refusal, refusalError, refusalIn } from './netlink.ts';
+import { isAnswer, type Message, type Netlink, type Refusal, refusalError, refusalIn } from './netlink.ts';
+import { netfilterProtocol, unannounced } from './netlink-monitor.ts';
 import type { Change, Element, ElementRun, SetDefinition, TableWithSets } from './nft.ts';
 import { create, NftBatch, nftMessage } from './nft-batch.ts';
 import type { Skeleton } from './nft-skeleton.ts';
@@ -87,6 +88,8 @@ export function batchOf(table: TableWithSets, { deleted, added }: SplitChange, s
 
 // A transaction of this size keeps the thread for about 3 ms; a thread of libuv's pool costs less than one.
 const hereLimit = 64 * 1024;
+/** A transaction of this size makes more announcements than a monitor holds. */
+const announcedLimit = 256 * 1024;
 const signalTries = 5;
 const EINTR = 4;
 
@@ -94,7 +97,7 @@ const EINTR = 4;
 export async function sendBatch(netlink: Netlink, batch: NftBatch): Promise<void> {
   const messages = batch.end();
   for (let tries = 1; ; tries++) {
-    const answers = await netlink.transact(messages, messages.length <= hereLimit ? 'here' : 'in-pool');
+    const answers = await transact(netlink, messages);
     const refusals = answers.map(refusalIn).filter((refusal) => refusal !== undefined);
     const [first] = refusals;
     if (first === undefined) {
@@ -105,6 +108,12 @@ export async function sendBatch(netlink: Netlink, batch: NftBatch): Promise<void
     if (first.errno === EINTR && tries < signalTries) continue;
     throw refusalError(describe(batch, first, refusals.length), first);
   }
+}
+
+function transact(netlink: Netlink, messages: Buffer): Promise<Message[]> {
+  if (messages.length <= hereLimit) return netlink.transact(messages, 'here');
+  const inPool = (): Promise<Message[]> => netlink.transact(messages, 'in-pool');
+  return messages.length <= announcedLimit ? inPool() : unannounced(netfilterProtocol, inPool);
 }
 
 function describe(batch: NftBatch, { sequence, offset }: Refusal, count: number): string {

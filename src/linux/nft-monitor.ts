@@ -40,9 +40,14 @@ export function transactions(
   listener: (written: ForeignWrite) => void,
 ): (event: MonitorEvent) => void {
   let written = new Set<string>();
+  // Of a transaction whose end was lost, what comes before the next end says nothing of that one.
+  let isTorn = false;
   return (event) => {
     if (event.type === 'overrun') {
-      written = new Set();
+      if (!event.unheard) {
+        written = new Set();
+        isTorn = true;
+      }
       return listener(undefined);
     }
     for (const message of event.messages) {
@@ -52,8 +57,9 @@ export function transactions(
         continue;
       }
       const maker = parseAttributes(message.body.subarray(4)).get(processIdAttribute)?.readUInt32BE(0);
-      const tables = written;
+      const tables = isTorn ? undefined : written;
       written = new Set();
+      isTorn = false;
       if (maker === undefined || !isOwn(maker)) listener(tables);
     }
   };

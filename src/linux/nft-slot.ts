@@ -7,8 +7,10 @@ import { elementsOf } from './nft.ts';
 export type Claim = Element | ElementRun;
 
 export interface Slot {
-  /** The place by name: the set and the key. */
-  readonly id: string;
+  /** The place by name: among those of its set, the key. */
+  readonly place: string;
+  /** Where it is kept under that name. */
+  readonly among: Map<string, Slot>;
   /** Whose the first claim is. Where it is undefined there is no claim at all. */
   owner: string;
   claim: Claim | undefined;
@@ -18,16 +20,18 @@ export interface Slot {
   applied: Claim | undefined;
 }
 
-export const newSlot = (id: string): Slot => ({
-  id,
+export const newSlot = (place: string, among: Map<string, Slot>): Slot => ({
+  place,
+  among,
   owner: '',
   claim: undefined,
   others: undefined,
   applied: undefined,
 });
 
+/** Names a place in its set. A run has one that no element has. */
 export const placeOf = (claim: Claim): string =>
-  'values' in claim ? `${claim.set} ${claim.prefix} . ${claim.first}...` : `${claim.set} ${claim.key}`;
+  'values' in claim ? `${claim.prefix} . ${claim.first}...` : claim.key;
 
 export function claim(slot: Slot, owner: string, what: Claim): void {
   if (slot.claim === undefined || slot.owner === owner) {

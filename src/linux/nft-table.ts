@@ -27,7 +27,8 @@ export interface Contribution {
 export class NftTable {
   readonly #schema: TableSchema;
   readonly #nft: Nft;
-  readonly #slots = new Map<string, Slot>();
+  /** By set, then by place: hundreds of thousands of them are named by their keys, which are there anyhow. */
+  readonly #slots = new Map<string, Map<string, Slot>>();
   readonly #owners = new Map<string, readonly Slot[]>();
   readonly #changed = new Set<Slot>();
   readonly #chains = new Map<string, Chain>();
@@ -98,11 +99,16 @@ export class NftTable {
   }
 
   #claim(owner: string, what: Claim): Slot {
-    const id = placeOf(what);
-    let slot = this.#slots.get(id);
+    let among = this.#slots.get(what.set);
+    if (among === undefined) {
+      among = new Map();
+      this.#slots.set(what.set, among);
+    }
+    const place = placeOf(what);
+    let slot = among.get(place);
     if (slot === undefined) {
-      slot = newSlot(id);
-      this.#slots.set(id, slot);
+      slot = newSlot(place, among);
+      among.set(place, slot);
     }
     claim(slot, owner, what);
     this.#changed.add(slot);
@@ -112,10 +118,11 @@ export class NftTable {
   /** How many elements the table shall hold, the dynamic ones not counted. */
   get size(): number {
     let count = 0;
-    for (const slot of this.#slots.values()) {
-      const what = winner(slot);
-      if (what !== undefined) count += 'values' in what ? what.values.length : 1;
-    }
+    for (const among of this.#slots.values())
+      for (const slot of among.values()) {
+        const what = winner(slot);
+        if (what !== undefined) count += 'values' in what ? what.values.length : 1;
+      }
     return count;
   }
 
@@ -167,7 +174,7 @@ export class NftTable {
   #settle(slot: Slot, applied: Claim | undefined): void {
     slot.applied = applied;
     if (slot.claim !== undefined || applied !== undefined) return;
-    if (this.#slots.get(slot.id) === slot) this.#slots.delete(slot.id);
+    if (slot.among.get(slot.place) === slot) slot.among.delete(slot.place);
   }
 
   #difference(): Change | undefined {
@@ -197,12 +204,13 @@ export class NftTable {
   #everything(remembered: readonly Element[]): Change {
     const added: Element[] = [...remembered];
     const addedRuns: ElementRun[] = [];
-    for (const slot of this.#slots.values()) {
-      const wanted = winner(slot);
-      if (wanted !== undefined && 'values' in wanted) addedRuns.push(wanted);
-      else if (wanted !== undefined) added.push(wanted);
-      this.#changed.add(slot);
-    }
+    for (const among of this.#slots.values())
+      for (const slot of among.values()) {
+        const wanted = winner(slot);
+        if (wanted !== undefined && 'values' in wanted) addedRuns.push(wanted);
+        else if (wanted !== undefined) added.push(wanted);
+        this.#changed.add(slot);
+      }
     return {
       replace: { sets: this.#schema.sets },
       chains: [...this.#schema.chains, ...this.#chains.values()],

@@ -252,3 +252,27 @@ test('a transaction that a thread of this process sends is not taken for that of
   }
   assert.deepEqual(heard, [new Set(['ip weft-other'])]);
 });
+
+test('a transaction that makes more announcements than a monitor holds is not announced, but for that it was there', async () => {
+  await netlink.commit(table, whole);
+  const heard: ForeignWrite[] = [];
+  const waiting: (() => void)[] = [];
+  const next = (): Promise<void> => new Promise((resolve) => waiting.push(resolve));
+  const end = monitorNftables((written) => {
+    heard.push(written);
+    waiting.shift()?.();
+  }, netnsPath(byNetlink));
+  try {
+    const keys = Array.from({ length: 20_000 }, (_, at) => elementKey(formatIp(0x0a000000n + BigInt(at), 'IPv4')));
+    const told = next();
+    await netlink.commit(table, { ...empty, added: keys.map((key) => ({ set: 'v4', key })) });
+    await told;
+    assert.deepEqual(heard, [undefined]);
+    const foreign = next();
+    runNft(byNetlink, 'add table ip weft-another');
+    await foreign;
+  } finally {
+    end();
+  }
+  assert.deepEqual(heard, [undefined, new Set(['ip weft-another'])]);
+});

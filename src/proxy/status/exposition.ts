@@ -11,14 +11,29 @@ const escaped = (value: string): string =>
   value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 
 function labelled(name: string, labels: Labels): string {
-  const pairs = Object.entries(labels).map(([key, value]) => `${key}="${escaped(value)}"`);
-  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
+  return withLabels(name, pairsOf(labels));
 }
+
+const withLabels = (name: string, pairs: string): string => (pairs === '' ? name : `${name}{${pairs}}`);
 
 const heading = (name: string, help: string, type: string): string[] => [
   `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
   `# TYPE ${name} ${type}`,
 ];
+
+/** Labels as they are on the page, kept for those that are used again and again: a text is made of them ever so often. */
+const pairs = new WeakMap<Labels, string>();
+
+function pairsOf(labels: Labels): string {
+  let text = pairs.get(labels);
+  if (text === undefined) {
+    text = Object.entries(labels)
+      .map(([key, value]) => `${key}="${escaped(value)}"`)
+      .join(',');
+    pairs.set(labels, text);
+  }
+  return text;
+}
 
 /** A number for each combination of labels: a counter, which only grows, or a gauge. */
 export class Value implements Metric {
@@ -32,22 +47,22 @@ export class Value implements Metric {
     this.#type = type;
     this.#name = name;
     this.#help = help;
-    for (const labels of initial) this.#values.set(labelled(name, labels), 0);
+    for (const labels of initial) this.#values.set(pairsOf(labels), 0);
   }
 
   add(by = 1, labels: Labels = {}): void {
-    const key = labelled(this.#name, labels);
+    const key = pairsOf(labels);
     this.#values.set(key, (this.#values.get(key) ?? 0) + by);
   }
 
   set(value: number, labels: Labels = {}): void {
-    this.#values.set(labelled(this.#name, labels), value);
+    this.#values.set(pairsOf(labels), value);
   }
 
   lines(): string[] {
     return [
       ...heading(this.#name, this.#help, this.#type),
-      ...[...this.#values].map(([key, value]) => `${key} ${value}`),
+      ...[...this.#values].map(([labels, value]) => `${withLabels(this.#name, labels)} ${value}`),
     ];
   }
 }
@@ -83,7 +98,7 @@ export class Histogram implements Metric {
   }
 
   #of(labels: Labels): Distribution {
-    const key = labelled('', labels);
+    const key = pairsOf(labels);
     let distribution = this.#seen.get(key);
     if (distribution === undefined) {
       distribution = { labels, counts: Array<number>(this.#bounds.length + 1).fill(0), sum: 0 };

@@ -11,6 +11,8 @@ const inSeconds = (ms: number): number => ms / 1000;
 
 export class ProxyMetrics {
   readonly #families: readonly Family[];
+  /** The labels of what there is for each family: always the same objects, which are as texts only once. */
+  readonly #each: readonly { readonly ip_family: Family }[];
   readonly #now: () => number;
   readonly #withoutLocal = new Map<string, readonly string[]>();
   readonly #pending = { service: new Set<string>(), endpoint: new Set<string>() };
@@ -26,6 +28,7 @@ export class ProxyMetrics {
     this.#families = families;
     this.#now = now;
     const each = families.map((family) => ({ ip_family: family }));
+    this.#each = each;
     const durations = exponential(0.001, 2, 15);
     const programming = [...linear(0.25, 0.25, 2), ...linear(1, 1, 59), ...linear(60, 5, 12), ...linear(120, 30, 7)];
     const histogram = (name: string, help: string, bounds = durations): Histogram =>
@@ -120,9 +123,9 @@ export class ProxyMetrics {
   /** A Service or its endpoints changed; the kernel does not know yet. */
   queued(owner: string, what: 'service' | 'endpoint'): void {
     this.#pending[what].add(owner);
-    for (const ip_family of this.#families) {
-      this.#values[`${what}Total`].add(1, { ip_family });
-      this.#values.lastQueued.set(inSeconds(this.#now()), { ip_family });
+    for (const labels of this.#each) {
+      this.#values[`${what}Total`].add(1, labels);
+      this.#values.lastQueued.set(inSeconds(this.#now()), labels);
     }
     this.#showPending();
   }
@@ -131,10 +134,10 @@ export class ProxyMetrics {
   synced(seconds: number, full: boolean): void {
     this.#pending.service.clear();
     this.#pending.endpoint.clear();
-    for (const ip_family of this.#families) {
-      this.#sync.observe(seconds, { ip_family });
-      (full ? this.#full : this.#partial).observe(seconds, { ip_family });
-      this.#values.lastSync.set(inSeconds(this.#now()), { ip_family });
+    for (const labels of this.#each) {
+      this.#sync.observe(seconds, labels);
+      (full ? this.#full : this.#partial).observe(seconds, labels);
+      this.#values.lastSync.set(inSeconds(this.#now()), labels);
     }
     this.#showPending();
   }
@@ -142,12 +145,12 @@ export class ProxyMetrics {
   /** A write was refused by the kernel. */
   failed(mode: ProxyMode): void {
     const failures = mode === 'nftables' ? this.#values.nftFailures : this.#values.iptablesFailures;
-    for (const ip_family of this.#families) failures.add(1, { ip_family });
+    for (const labels of this.#each) failures.add(1, labels);
   }
 
   /** What nobody needs any more could not be deleted. */
   cleanUpFailed(mode: ProxyMode): void {
-    if (mode === 'nftables') for (const ip_family of this.#families) this.#values.nftCleanUp.add(1, { ip_family });
+    if (mode === 'nftables') for (const labels of this.#each) this.#values.nftCleanUp.add(1, labels);
   }
 
   /** An endpoint's change is in the kernel, so many seconds after what triggered it. */
@@ -157,7 +160,7 @@ export class ProxyMetrics {
 
   /** The flows of former endpoints were looked through, which took so many seconds. */
   conntrackReconciled(seconds: number): void {
-    for (const ip_family of this.#families) this.#conntrack.observe(seconds, { ip_family });
+    for (const labels of this.#each) this.#conntrack.observe(seconds, labels);
   }
 
   answered(path: 'healthz' | 'livez', code: number): void {
@@ -187,9 +190,9 @@ export class ProxyMetrics {
   }
 
   #showPending(): void {
-    for (const ip_family of this.#families) {
-      this.#values.servicePending.set(this.#pending.service.size, { ip_family });
-      this.#values.endpointPending.set(this.#pending.endpoint.size, { ip_family });
+    for (const labels of this.#each) {
+      this.#values.servicePending.set(this.#pending.service.size, labels);
+      this.#values.endpointPending.set(this.#pending.endpoint.size, labels);
     }
   }
 
