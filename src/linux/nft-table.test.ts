@@ -15,8 +15,12 @@ class MemoryKernel implements Nft {
   readonly dynamic: Element[] = [];
   there = false;
   failures = 0;
+  /** What happens while a transaction is under way. */
+  meanwhile = (): void => {};
 
   async commit(_table: TableName, change: Change): Promise<void> {
+    this.meanwhile();
+    this.meanwhile = () => {};
     if (this.failures-- > 0) throw new Error('refused');
     this.failures = 0;
     if (!this.there && change.replace === undefined) throw new Error('no such table');
@@ -110,37 +114,49 @@ test('an audit sees a table that is gone, and the next write brings it back with
 });
 
 test('whatever happens, the kernel ends with what the objects want', async () => {
+  const setting = fc.record({
+    kind: fc.constant('set' as const),
+    owner: fc.constantFrom('a', 'b', 'c'),
+    elements: fc.array(fc.tuple(fc.nat(4), fc.constantFrom('x', 'y'))),
+  });
   const step = fc.oneof(
+    setting,
     fc.record({
-      kind: fc.constant('set' as const),
-      owner: fc.constantFrom('a', 'b', 'c'),
-      elements: fc.array(fc.tuple(fc.nat(4), fc.constantFrom('x', 'y'))),
+      kind: fc.constantFrom('apply' as const, 'fail' as const, 'forget' as const),
+      meanwhile: fc.array(setting, { maxLength: 3 }),
     }),
-    fc.record({ kind: fc.constantFrom('apply' as const, 'fail' as const, 'forget' as const) }),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
       const kernel = new MemoryKernel();
       const table = new NftTable(schema, kernel);
       const wanted = new Map<string, Map<number, string>>();
+      const set = (owner: string, elements: readonly [number, string][]): void => {
+        const unique = new Map(elements);
+        wanted.set(owner, unique);
+        table.set(owner, contribution(...[...unique].map(([key, chain]) => element(key, chain))));
+      };
       for (const one of steps) {
-        if (one.kind === 'set') {
-          const unique = new Map(one.elements);
-          wanted.set(one.owner, unique);
-          table.set(one.owner, contribution(...[...unique].map(([key, chain]) => element(key, chain))));
-        } else if (one.kind === 'forget') table.invalidate();
+        if (one.kind === 'set') set(one.owner, one.elements);
+        else if (one.kind === 'forget') table.invalidate();
         else {
           kernel.failures = one.kind === 'fail' ? 1 : 0;
+          kernel.meanwhile = () => {
+            for (const { owner, elements } of one.meanwhile) set(owner, elements);
+          };
           await table.apply().catch(() => {});
         }
       }
       kernel.failures = 0;
+      kernel.meanwhile = () => {};
       await table.apply();
       const expected = new Map<string, ElementText>();
       for (const owner of ['c', 'b', 'a'])
         for (const [key, chain] of wanted.get(owner) ?? []) expected.set(`m ${key}`, goto(chain));
       assert.deepEqual(new Map([...kernel.held].sort()), new Map([...expected].sort()));
+      assert.equal(table.size, expected.size);
     }),
+    { numRuns: 500 },
   );
 });
 

@@ -30,6 +30,7 @@ export class NftTable {
   /** By set, then by place: hundreds of thousands of them are named by their keys, which are there anyhow. */
   readonly #slots = new Map<string, Map<string, Slot>>();
   readonly #owners = new Map<string, readonly Slot[]>();
+  /** Of those in the kernel; all are written in any case until everything was, and noted again while that goes on. */
   readonly #changed = new Set<Slot>();
   readonly #chains = new Map<string, Chain>();
   readonly #newChains = new Set<Chain>();
@@ -37,6 +38,7 @@ export class NftTable {
   readonly #needs = new Map<string, readonly string[]>();
   readonly #users = new Map<string, number>();
   #written = false;
+  #isWriting = false;
   /** What dynamic sets remembered was not taken: another version of Weft may have made them otherwise. */
   #isForgetting = false;
   #outline: string | undefined;
@@ -55,7 +57,7 @@ export class NftTable {
     for (const slot of before) {
       if (kept.has(slot)) continue;
       release(slot, owner);
-      this.#changed.add(slot);
+      this.#note(slot);
     }
     if (now.length === 0) this.#owners.delete(owner);
     else this.#owners.set(owner, now);
@@ -111,8 +113,12 @@ export class NftTable {
       among.set(place, slot);
     }
     claim(slot, owner, what);
-    this.#changed.add(slot);
+    this.#note(slot);
     return slot;
+  }
+
+  #note(slot: Slot): void {
+    if (this.#written || this.#isWriting) this.#changed.add(slot);
   }
 
   /** How many elements the table shall hold, the dynamic ones not counted. */
@@ -149,49 +155,56 @@ export class NftTable {
    */
   async apply(): Promise<number> {
     const remembered = this.#written || this.#isForgetting ? [] : await this.#remembered();
-    const change = this.#written ? this.#difference() : this.#everything(remembered);
-    if (change === undefined) return 0;
-    const changed = [...this.#changed];
+    const replacing = !this.#written;
+    const slots = replacing ? this.#allSlots() : [...this.#changed];
+    const change = replacing ? this.#everything(slots, remembered) : this.#difference(slots);
+    // Should this fail, everything is written next, whatever is noted here.
+    for (const slot of slots) slot.applied = winner(slot);
     this.#changed.clear();
     this.#newChains.clear();
-    const winners = new Map(changed.map((slot) => [slot, winner(slot)]));
-    const replacing = change.replace !== undefined;
-    try {
-      await this.#nft.commit(this.#schema, change);
-    } catch (error) {
-      this.#written = false;
-      this.#isForgetting = remembered.length > 0;
-      throw error;
-    }
-    this.#written = true;
-    this.#isForgetting = false;
-    for (const [slot, applied] of winners) this.#settle(slot, applied);
+    if (change !== undefined) await this.#commit(change, replacing && remembered.length > 0);
+    for (const slot of slots) this.#dropEmpty(slot);
+    if (change === undefined) return 0;
     if (replacing || change.chains.length > 0) this.#outline = undefined;
     const inRuns = (change.addedRuns ?? []).reduce((sum, { values }) => sum + values.length, 0);
     return change.added.length + change.removed.length + inRuns;
   }
 
-  #settle(slot: Slot, applied: Claim | undefined): void {
-    slot.applied = applied;
-    if (slot.claim !== undefined || applied !== undefined) return;
-    if (slot.among.get(slot.place) === slot) slot.among.delete(slot.place);
+  async #commit(change: Change, isRemembering: boolean): Promise<void> {
+    this.#isWriting = true;
+    try {
+      await this.#nft.commit(this.#schema, change);
+    } catch (error) {
+      this.#written = false;
+      this.#isForgetting = isRemembering;
+      throw error;
+    } finally {
+      this.#isWriting = false;
+    }
+    this.#written = true;
+    this.#isForgetting = false;
   }
 
-  #difference(): Change | undefined {
+  #allSlots(): Slot[] {
+    return [...this.#slots.values()].flatMap((among) => [...among.values()]);
+  }
+
+  /** The place may be another slot's by now. */
+  #dropEmpty(slot: Slot): void {
+    const { claim, applied, among, place } = slot;
+    if (claim === undefined && applied === undefined && among.get(place) === slot) among.delete(place);
+  }
+
+  #difference(slots: readonly Slot[]): Change | undefined {
     const removed: Element[] = [];
     const added: Element[] = [];
-    for (const slot of this.#changed) {
+    for (const slot of slots) {
       const change = difference(slot.applied, winner(slot));
       removed.push(...change.removed);
       added.push(...change.added);
     }
     const chains = [...this.#newChains];
-    if (removed.length === 0 && added.length === 0 && chains.length === 0) {
-      for (const slot of this.#changed) this.#settle(slot, slot.applied);
-      this.#changed.clear();
-      return undefined;
-    }
-    return { chains, removed, added };
+    return removed.length + added.length + chains.length === 0 ? undefined : { chains, removed, added };
   }
 
   /** What the packets of the past left in dynamic sets: a full write must not forget it. */
@@ -201,16 +214,14 @@ export class NftTable {
     return kept.flat().filter(({ lifetime }) => lifetime !== undefined && lifetime.expires > 0);
   }
 
-  #everything(remembered: readonly Element[]): Change {
+  #everything(slots: readonly Slot[], remembered: readonly Element[]): Change {
     const added: Element[] = [...remembered];
     const addedRuns: ElementRun[] = [];
-    for (const among of this.#slots.values())
-      for (const slot of among.values()) {
-        const wanted = winner(slot);
-        if (wanted !== undefined && 'values' in wanted) addedRuns.push(wanted);
-        else if (wanted !== undefined) added.push(wanted);
-        this.#changed.add(slot);
-      }
+    for (const slot of slots) {
+      const wanted = winner(slot);
+      if (wanted !== undefined && 'values' in wanted) addedRuns.push(wanted);
+      else if (wanted !== undefined) added.push(wanted);
+    }
     return {
       replace: { sets: this.#schema.sets },
       chains: [...this.#schema.chains, ...this.#chains.values()],
