@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { type ClusterLayout, clusterDomain, dnsAddresses } from '../cluster/layout.ts';
 import { podNetwork } from '../cluster/pod-network.ts';
 import type { ClusterSettings } from '../cluster/settings.ts';
-import { corefileKey, sourceOf } from '../dns/config-map.ts';
+import { readConfigMap, sourceOf } from '../dns/config-map.ts';
 import { readCorefile } from '../dns/corefile/corefile.ts';
 import { defaultCorefile } from '../dns/corefile/default.ts';
 import { typeNames } from '../dns/corefile/values.ts';
@@ -12,7 +12,7 @@ import { Explainer } from '../dns/lookup/explainer.ts';
 import { type Lookup, lookup, type Step } from '../dns/lookup/lookup.ts';
 import { clusterFirst, type ResolverSettings, readResolver } from '../dns/lookup/resolver.ts';
 import type { Client } from '../k8s/client.ts';
-import { configMaps, endpointSlices, namespaces, pods, services } from '../k8s/resources.ts';
+import { endpointSlices, namespaces, pods, services } from '../k8s/resources.ts';
 import type { Pod } from '../k8s/types.generated.ts';
 import { netnsPath } from '../linux/netns.ts';
 import { familyOf } from '../net/address.ts';
@@ -118,7 +118,7 @@ async function findPod(client: Client, from: string, otherwise: string): Promise
 /** The Corefile and the objects as they are now; with a Corefile that is refused, what a cluster begins with. */
 async function readExplainer(client: Client): Promise<Explainer> {
   const [configMap, allNamespaces, allServices, slices] = await Promise.all([
-    client.get(configMaps, corefileKey).catch(() => undefined),
+    readConfigMap(client),
     client.list(namespaces),
     client.list(services),
     client.list(endpointSlices),

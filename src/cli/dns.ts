@@ -3,12 +3,12 @@ import { Command, Option } from 'commander';
 import { dnsAddresses } from '../cluster/layout.ts';
 import { readInNode } from '../cluster/node-http.ts';
 import { noUpstream } from '../dns/chain/reply.ts';
-import { corefileKey, problemText, sourceOf } from '../dns/config-map.ts';
+import { problemText, readConfigMap, sourceOf } from '../dns/config-map.ts';
 import type { ServerBlock } from '../dns/corefile/config.ts';
 import { readCorefile } from '../dns/corefile/corefile.ts';
 import { hashOfCorefile, pluginNames } from '../dns/engine.ts';
 import { type DnsServerStatus, dnsStatusPath, queryStreamPort } from '../dns/query-stream.ts';
-import { configMaps } from '../k8s/resources.ts';
+
 import { logCommand } from './dns-log.ts';
 import { lookupCommand } from './dns-lookup.ts';
 import { existingCluster, nameOption, withClient } from './options.ts';
@@ -35,7 +35,7 @@ interface ServerRow {
 
 async function show(name: string, asJson: boolean): Promise<void> {
   const { settings, layout } = existingCluster(name);
-  const object = await withClient(layout, (client) => client.get(configMaps, corefileKey).catch(() => undefined));
+  const object = await withClient(layout, readConfigMap);
   const text = object?.data?.Corefile;
   const reading = text === undefined ? undefined : await readCorefile(text, sourceOf({ environment: {} }, object));
   const blocks = reading?.config?.blocks ?? [];

@@ -41,6 +41,7 @@ export interface CacheMetrics {
   miss(): void;
   prefetch(): void;
   stale(): void;
+  dropped(count: number): void;
   evicted(kind: 'success' | 'denial'): void;
   entries(kind: 'success' | 'denial', count: number): void;
 }
@@ -149,6 +150,7 @@ export class AnswerCache {
 
   async #refresh(key: string, asked: Asked, ask: () => Promise<Outcome>): Promise<Outcome> {
     const outcome = await ask();
+    if (outcome.answer?.dropped !== undefined) this.#metrics.dropped(outcome.answer.dropped);
     if (outcome.answer !== undefined) this.#keep(key, asked, outcome.answer, outcome.from);
     return outcome;
   }
@@ -220,12 +222,20 @@ export const isWithinAny = (name: Name, zones: readonly Name[]): boolean => zone
 /** The metrics of the cache of one server block. */
 export function cacheMetrics(registry: CacheFamilies, server: string, zones: string): CacheMetrics {
   const label = [server, zones] as const;
+  // Rates need a zero to begin with.
+  for (const kind of ['success', 'denial'] as const)
+    for (const family of [registry.hits, registry.evictions]) family.cell(server, kind, zones);
+  const { requests, misses, prefetches, stale, drops } = registry;
+  for (const family of [requests, misses, prefetches, stale, drops]) family.cell(...label);
   return {
     request: () => registry.requests.increment(...label),
     hit: (kind) => registry.hits.increment(server, kind, zones),
     miss: () => registry.misses.increment(...label),
     prefetch: () => registry.prefetches.increment(...label),
     stale: () => registry.stale.increment(...label),
+    dropped: (count) => {
+      registry.drops.cell(...label).value += count;
+    },
     evicted: (kind) => registry.evictions.increment(server, kind, zones),
     entries: (kind, count) => {
       registry.entries.cell(server, kind, zones).value = count;
@@ -248,6 +258,11 @@ export function cacheFamilies(registry: Registry) {
     misses: counter('misses_total', 'The count of cache misses.', labels),
     prefetches: counter('prefetch_total', 'The number of times the cache has prefetched a cached item.', labels),
     stale: counter('served_stale_total', 'The number of requests served from stale cache entries.', labels),
+    drops: counter(
+      'drops_total',
+      'The number of responses that are not cached, because they answer something else than was asked.',
+      labels,
+    ),
     evictions: counter('evictions_total', 'The count of cache evictions.', kinds),
   };
 }

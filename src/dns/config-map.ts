@@ -1,17 +1,21 @@
 // Follows the Corefile in the ConfigMap kube-system/coredns: a good one is put in force, a bad one is reported.
+import { createHash } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import type { Client } from '../k8s/client.ts';
-import type { Recorder } from '../k8s/events.ts';
+import { matchesGlob } from 'node:path';
+import type { Cache, Client } from '../k8s/client.ts';
+import type { SharedRecorder } from '../k8s/events.ts';
 import { configMaps } from '../k8s/resources.ts';
 import type { ConfigMap } from '../k8s/types.generated.ts';
 import type { Log } from '../log/log.ts';
-import { type ConfigFiles, configFileKey } from './chain/hosts.ts';
+import { type ConfigFiles, configFileKey, customFolder } from './chain/hosts.ts';
 import type { ServerConfig } from './corefile/config.ts';
-import { type CorefileReading, readCorefile } from './corefile/corefile.ts';
+import { type CorefileReading, type CorefileSource, readCorefile } from './corefile/corefile.ts';
 import type { Problem } from './corefile/tokens.ts';
 
 /** Where the Corefile is. */
 export const corefileKey = { namespace: 'kube-system', name: 'coredns' } as const;
+/** Where files are that a Corefile imports as `custom/*.override`: k3s, AKS and others have it. */
+const customKey = { namespace: 'kube-system', name: 'coredns-custom' } as const;
 const dataKey = 'Corefile';
 
 /** A configuration that is to be put in force, with the text that it was read from. */
@@ -23,7 +27,7 @@ export interface ReadConfig {
 
 export interface FollowOptions {
   readonly client: Client;
-  readonly recorder: Recorder;
+  readonly recorder: SharedRecorder;
   readonly log: Log;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The Corefile where there is no ConfigMap. */
@@ -47,39 +51,72 @@ const firstPatienceMs = 2000;
 
 /** Starts to follow. Changes are put in force one after the other; a Corefile that cannot be followed changes nothing. */
 export function followConfigMap(options: FollowOptions): ConfigFollower {
-  const { client } = options;
-  const { namespace, name } = corefileKey;
-  const cache = client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` });
+  const cache = cacheOf(options.client, corefileKey);
+  let custom: Cache<ConfigMap> | undefined;
   let current: string | undefined;
+  let isStopped = false;
   // The objects of the cluster are listed while the ConfigMap is: mostly they are the same ones.
   let last: Promise<void> = begin(options);
-  const take = (object: ConfigMap | undefined): void => {
-    last = last.then(async () => {
-      const before = current;
-      current = await takeConfig(options, object, before);
-    });
+  const takeNow = async (): Promise<void> => {
+    const object = cache.get(corefileKey);
+    if (isStopped) return;
+    if (custom === undefined && namesCustomFiles(object)) {
+      custom = cacheOf(options.client, customKey);
+      custom.subscribe(take);
+      await patiently(custom.synced);
+    }
+    const before = current;
+    current = await takeConfig(options, object && withCustom(object, custom?.get(customKey)), before);
+  };
+  const take = (): void => {
+    last = last.then(takeNow);
   };
   let end = (): void => {};
-  const first = new Promise<void>((resolve, reject) => {
-    let begun = false;
-    const start = (): void => {
-      if (begun) return;
-      begun = true;
-      clearTimeout(timer);
-      end = cache.subscribe((change) => take(change.type === 'deleted' ? undefined : change.object));
-      // Without a ConfigMap, or with one that is refused, the default one goes on to be in force.
-      void last.then(resolve, reject);
-    };
-    const timer = setTimeout(start, firstPatienceMs);
-    void cache.synced.then(start);
+  const first = patiently(cache.synced).then(async () => {
+    if (isStopped) return;
+    end = cache.subscribe(take);
+    // Without a ConfigMap, or with one that is refused, the default one goes on to be in force.
+    await last;
   });
   return {
     first,
     stop() {
+      isStopped = true;
       end();
       cache.stop();
+      custom?.stop();
     },
   };
+}
+
+const cacheOf = (client: Client, { namespace, name }: typeof corefileKey | typeof customKey): Cache<ConfigMap> =>
+  client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` });
+
+const namesCustomFiles = (object: ConfigMap | undefined): boolean =>
+  /(^|[\s/])custom\//m.test(object?.data?.[dataKey] ?? '');
+
+/** Waits, but not for ever: the API server may be away. */
+async function patiently(work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, firstPatienceMs);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
+
+/** Both as one: the files of the second one are below `custom/`, as where it is mounted. No key of a ConfigMap has a '/'. */
+function withCustom(object: ConfigMap, custom: ConfigMap | undefined): ConfigMap {
+  const files = Object.entries(custom?.data ?? {}).map(([key, text]) => [customFolder + key, text] as const);
+  return files.length === 0 ? object : { ...object, data: { ...object.data, ...Object.fromEntries(files) } };
+}
+
+/** The ConfigMap with the Corefile, and with the files that it may import; undefined where there is none. */
+export async function readConfigMap(client: Client): Promise<ConfigMap | undefined> {
+  const [object, custom] = await Promise.all(
+    [corefileKey, customKey].map((key) => client.get(configMaps, key).catch(() => undefined)),
+  );
+  return object && withCustom(object, custom);
 }
 
 /** Puts what the ConfigMap says in force; the text that is then in force, undefined while none is. */
@@ -100,7 +137,7 @@ async function takeConfig(
   }
   await options.apply({ config: reading.config, files: filesOf(object), text });
   await keep(options.stateFile, signature);
-  if (before !== undefined) options.recorder.event(object, 'Normal', 'CorefileLoaded', 'The Corefile is in force.');
+  if (before !== undefined) tell(options, object, 'Normal', 'CorefileLoaded', 'The Corefile is in force.');
   return signature;
 }
 
@@ -155,9 +192,15 @@ export const problemText = ({ line, text }: Problem): string => `${dataKey}:${li
 export function sourceOf(
   { environment }: { environment: Readonly<Record<string, string | undefined>> },
   object: ConfigMap | undefined,
-) {
+): CorefileSource {
   return {
     environment,
+    importFiles(pattern) {
+      const key = configFileKey(pattern);
+      if (key === undefined) return undefined;
+      const names = Object.keys(object?.data ?? {}).filter((name) => name !== dataKey && matchesGlob(name, key));
+      return names.sort().map((name) => ({ name, text: object?.data?.[name] ?? '' }));
+    },
     readFile(path: string): string {
       const key = configFileKey(path);
       const text = key === undefined ? undefined : object?.data?.[key];
@@ -169,17 +212,27 @@ export function sourceOf(
 
 const filesOf = (object: ConfigMap | undefined): ConfigFiles => ({ get: (name) => object?.data?.[name] });
 
-function report({ recorder, log }: FollowOptions, object: ConfigMap, reading: CorefileReading): void {
+function report(options: FollowOptions, object: ConfigMap, reading: CorefileReading): void {
+  const { log } = options;
   const warnings = reading.warnings.map(problemText);
   for (const warning of warnings) log.warn({ configMap: 'kube-system/coredns' }, warning);
-  if (warnings.length > 0) recorder.event(object, 'Normal', 'CorefileWithoutEffect', warnings.join('; '));
+  if (warnings.length > 0) tell(options, object, 'Normal', 'CorefileWithoutEffect', warnings.join('; '));
   if (reading.config !== undefined) return;
   const problems = reading.problems.map(problemText);
   for (const problem of problems) log.error({ configMap: 'kube-system/coredns' }, problem);
-  recorder.event(
-    object,
-    'Warning',
-    'CorefileRefused',
-    `${problems.join('; ')}. The last good configuration stays in force.`,
-  );
+  const stays = 'The last good configuration stays in force.';
+  tell(options, object, 'Warning', 'CorefileRefused', `${problems.join('; ')}. ${stays}`);
+}
+
+/** Every server of the cluster has something to tell of a change: it is one Event all the same. */
+function tell(
+  { recorder }: FollowOptions,
+  object: ConfigMap,
+  type: 'Normal' | 'Warning',
+  reason: string,
+  message: string,
+): void {
+  const { uid, resourceVersion } = object.metadata;
+  const all = JSON.stringify([uid, resourceVersion, object.data, reason]);
+  recorder.eventOnce(object, type, reason, message, createHash('sha256').update(all).digest('hex').slice(0, 16));
 }

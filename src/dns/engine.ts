@@ -29,8 +29,6 @@ export interface EngineOptions {
   readonly client: Client;
   /** The Corefile where the cluster has none. */
   readonly corefile: string;
-  /** The host that Events name as their source. */
-  readonly host?: string;
   /** The node whose pods ask; all pods may ask where it is absent. */
   readonly nodeName?: string;
   /** Ranges of the cluster that are none of the private ones. */
@@ -75,7 +73,7 @@ export class Engine {
     void this.#findMark();
     this.#follower = followConfigMap({
       client,
-      recorder: createRecorder(client, 'weft-dns', options.host),
+      recorder: createRecorder(client, 'weft-dns'),
       log,
       environment: process.env,
       otherwise: options.corefile,
@@ -160,7 +158,8 @@ export class Engine {
     this.metrics.stale.value = this.#content?.isStale() === true ? 1 : 0;
     this.metrics.names.value = this.#hot?.view.table.size ?? 0;
     this.metrics.excludedUpstreams.value = this.plan.upstreams.filter(({ excluded }) => excluded).length;
-    return this.metrics.registry.page();
+    this.metrics.hostsReadAt.value = this.plan.hostsReadAt;
+    return this.metrics.page();
   }
 
   close(): void {
@@ -297,6 +296,7 @@ export function pluginNames(block: ServerBlock): string[] {
     ready: block.ready,
     prometheus: block.prometheus,
     any: block.any,
+    chaos: block.chaos,
     loadbalance: block.loadbalance,
     cache: block.cache,
     rewrite: rewrites.length > 0,

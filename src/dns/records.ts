@@ -59,6 +59,8 @@ export interface DnsRecord {
   readonly name: Name;
   readonly ttl: number;
   readonly data: RecordData;
+  /** IN where absent. */
+  readonly class?: number;
 }
 
 /** What a client asks. `raw` is the question as it came (name, type, class): it is echoed, so that letter case stays. */

@@ -5,6 +5,7 @@ import type { Cidr } from '../net/address.ts';
 import { defaultPort } from './corefile/config.ts';
 import { defaultCorefile } from './corefile/default.ts';
 import { Engine } from './engine.ts';
+import { checkHealth } from './health-check.ts';
 import { listenOnAll } from './listeners.ts';
 import { type Opening, Openings } from './openings.ts';
 import { queryStreamPort, serveQueryStream } from './query-stream.ts';
@@ -35,8 +36,6 @@ export interface DnsOptions {
   readonly readyPort?: number;
   /** Where on 127.0.0.1 questions can be followed; default 9154, 0 takes any free port. */
   readonly queryPort?: number;
-  /** The host that Events name as their source. */
-  readonly host?: string;
   /** The node whose pods ask: their namespaces are known, for `autopath`. All pods may ask where it is absent. */
   readonly nodeName?: string;
   /**
@@ -78,7 +77,6 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     client,
     corefile,
     log,
-    ...(options.host !== undefined && { host: options.host }),
     ...(options.nodeName !== undefined && { nodeName: options.nodeName }),
     onConfig: () => {
       void openings.follow(wantedBy(engine, options));
@@ -114,6 +112,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     const pages = await Promise.all(statusPages(engine, options).map((endpoint) => serveStatus(endpoint)));
     opened.push(...pages);
     const [metrics, health, ready] = pages;
+    opened.push(checkOwnHealth(engine, options.statusAddress ?? options.addresses[0], health?.port ?? 0));
     log.info({ zone, addresses: options.addresses, port: listeners.port, upstreams: options.upstreams }, 'DNS listens');
     return {
       port: listeners.port,
@@ -128,6 +127,18 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     await close();
     throw error;
   }
+}
+
+/** Where the Corefile has `health`: as CoreDNS, the server tells how fast it answers there itself. */
+function checkOwnHealth(engine: Engine, host: string, port: number): { close(): Promise<void> } {
+  const { metrics } = engine;
+  return checkHealth({
+    target: () => (engine.plan.blocks.some(({ health }) => health !== undefined) ? { host, port } : undefined),
+    answered: (seconds) => metrics.healthAnswered(seconds),
+    failed: () => {
+      metrics.healthFailures.value++;
+    },
+  });
 }
 
 /** The pages that are there whatever the Corefile says: probes and the Service know their ports. */

@@ -3,6 +3,7 @@ import { familyOf, ipToBigInt } from '../net/address.ts';
 import { type DnsRecord, type Name, type Question, type RecordData, type as typeCode } from './records.ts';
 
 const headerLength = 12;
+const classIn = 1;
 const maximumName = 255;
 const flagResponse = 0x8000;
 const flagAuthoritative = 0x0400;
@@ -269,12 +270,12 @@ class Writer {
   }
 
   /** Adds a record, unless the message would be longer than the limit. */
-  record({ name, ttl, data }: DnsRecord, limit: number): boolean {
+  record({ name, ttl, data, class: recordClass = classIn }: DnsRecord, limit: number): boolean {
     const start = this.#length;
     this.#name(name);
     this.#reserve(10);
     this.#u16(typeCode[data.type]);
-    this.#u16(1);
+    this.#u16(recordClass);
     this.#u32(ttl);
     const lengthAt = this.#length;
     this.#u16(0);

@@ -1,7 +1,7 @@
 // The event recorder: what happened to an object, as `kubectl describe` and `kubectl get events` show it.
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Client, isNotFound } from './client.ts';
+import { ApiError, type Client, isNotFound } from './client.ts';
 import type { KubeObject } from './object.ts';
 import { events } from './resources.ts';
 import type { Event, ObjectReference } from './types.generated.ts';
@@ -14,6 +14,21 @@ export interface Recorder {
   event(object: KubeObject | ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void;
   /** Resolves when everything recorded so far has been sent. */
   flush(): Promise<void>;
+}
+
+/** A recorder of several processes that tell of the same. */
+export interface SharedRecorder extends Recorder {
+  /**
+   * As {@link event}, where several processes tell of the same: what they tell with the same `occasion` (lower case
+   * letters and digits) is one event, that of the first.
+   */
+  eventOnce(
+    object: KubeObject | ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    occasion: string,
+  ): void;
 }
 
 interface Known {
@@ -29,6 +44,8 @@ interface Happening {
   readonly message: string;
   /** In nanoseconds since 1970. */
   readonly happened: bigint;
+  /** Others may tell of it too: its name follows from this. */
+  readonly occasion?: string;
 }
 
 /** Milliseconds since 1970 as RFC 3339 without fractions of a second. */
@@ -41,7 +58,11 @@ const longestMessage = 1024;
 const courtesy = 20;
 
 /** A recorder for a component (`kubelet`, `deployment-controller`), on a host where that means something. */
-export function createRecorder(client: Pick<Client, 'create' | 'patch'>, component: string, host?: string): Recorder {
+export function createRecorder(
+  client: Pick<Client, 'create' | 'patch'>,
+  component: string,
+  host?: string,
+): SharedRecorder {
   const known = new Map<string, Known>();
   let newest = 0n;
   /** The time now in nanoseconds since 1970, each time a later one: the digits below the microsecond are random. */
@@ -53,11 +74,11 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
   };
   let last: Promise<void> = Promise.resolve();
 
-  const create = async ({ reference, type, reason, message, happened }: Happening): Promise<Known> => {
+  const create = async ({ reference, type, reason, message, happened, occasion }: Happening): Promise<Known> => {
     const now = timestamp(Number(happened / 1_000_000n));
     const namespace = reference.namespace || 'default';
     // Named after the time, as upstream's: listed, the events of an object are in the order in which they happened.
-    const name = `${reference.name ?? 'unknown'}.${happened.toString(16)}`;
+    const name = `${reference.name ?? 'unknown'}.${occasion ?? happened.toString(16)}`;
     const event: Event = {
       apiVersion: 'v1',
       kind: 'Event',
@@ -77,6 +98,12 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
     return { namespace, name, count: 1 };
   };
   const send = async (happening: Happening): Promise<void> => {
+    if (happening.occasion !== undefined) {
+      await create(happening).catch((error: unknown) => {
+        if (!(error instanceof ApiError && error.code === 409)) throw error;
+      });
+      return;
+    }
     const { reference, type, reason, message } = happening;
     const { kind, namespace, name, uid, fieldPath } = reference;
     const key = JSON.stringify([kind, namespace, name, uid, fieldPath, type, reason, message]);
@@ -102,16 +129,21 @@ export function createRecorder(client: Pick<Client, 'create' | 'patch'>, compone
       throw error;
     }
   };
+  const record = (
+    object: KubeObject | ObjectReference,
+    { message, ...rest }: Omit<Happening, 'reference' | 'happened'>,
+  ): void => {
+    const reference = 'metadata' in object ? referenceOf(object) : object;
+    const text = message.length > longestMessage ? `${message.slice(0, longestMessage - 3)}...` : message;
+    // One after the other, so that a repeat finds the first, and after what the event tells of, which is urgent.
+    // An event that cannot be sent is lost, as upstream's are.
+    const before = last.then(() => delay(courtesy));
+    const happening: Happening = { reference, ...rest, message: text, happened: stamp() };
+    last = before.then(() => send(happening)).catch(() => undefined);
+  };
   return {
-    event(object, type, reason, message) {
-      const reference = 'metadata' in object ? referenceOf(object) : object;
-      const text = message.length > longestMessage ? `${message.slice(0, longestMessage - 3)}...` : message;
-      // One after the other, so that a repeat finds the first, and after what the event tells of, which is urgent.
-      // An event that cannot be sent is lost, as upstream's are.
-      const before = last.then(() => delay(courtesy));
-      const happening: Happening = { reference, type, reason, message: text, happened: stamp() };
-      last = before.then(() => send(happening)).catch(() => undefined);
-    },
+    event: (object, type, reason, message) => record(object, { type, reason, message }),
+    eventOnce: (object, type, reason, message, occasion) => record(object, { type, reason, message, occasion }),
     flush: () => last,
   };
 }

@@ -58,7 +58,6 @@ try {
     port: 53,
     upstreams: listed(process.env.WEFT_DNS_UPSTREAMS),
     ...(process.env.WEFT_NODE_NAME !== undefined && {
-      host: process.env.WEFT_NODE_NAME,
       nodeName: process.env.WEFT_NODE_NAME,
     }),
     clientRanges: listed(process.env.WEFT_DNS_CLIENTS).map(asCidr),

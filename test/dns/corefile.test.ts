@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { type DecodedPacket, decode } from 'dns-packet';
 import { typeNames } from '../../src/dns/corefile/values.ts';
 import { type DnsOptions, startDns } from '../../src/dns/start.ts';
@@ -84,6 +86,14 @@ async function start(
   return { dns, client, ask, change, becomes };
 }
 
+/** A further server of the same cluster. */
+async function serveAlso(client: ReturnType<typeof createFakeClient>): Promise<void> {
+  const ports = { port: 0, metricsPort: 0, healthPort: 0, readyPort: 0, queryPort: 0 };
+  const common = { client, zone: 'cluster.local', upstreams: [], log: createLog('dns') };
+  const dns = await startDns({ ...common, ...ports, addresses: ['127.0.0.1'] });
+  ends.push(() => dns.stop());
+}
+
 interface Seen {
   readonly packet: DecodedPacket;
   /** The code, and what the answers hold. */
@@ -153,6 +163,81 @@ test('a changed ConfigMap is in force at once; a broken one changes nothing and 
   assert.equal((await ask('other.corp.example')).text, 'NOERROR | other.corp.example A 192.0.2.1');
   const metrics = await (await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`)).text();
   assert.match(metrics, /^coredns_reload_failed_total 1$/m);
+});
+
+test('several servers tell of a change of the Corefile by one Event, and of the next change by another one', async () => {
+  const { change, client } = await start('. {\n kubernetes cluster.local\n}');
+  const others = await Promise.all([serveAlso(client), serveAlso(client)]);
+  const told = async (count: number): Promise<string[]> => {
+    let found: string[] = [];
+    for (let round = 0; round < 100 && found.length < count; round++) {
+      await delay(20);
+      const { items } = await client.list(events, { namespace: 'kube-system' });
+      found = items.map(({ reason, count: times }) => `${reason} ${times}`);
+    }
+    // Each server has said all that it has to say by then.
+    await delay(200);
+    return found;
+  };
+  await change({ Corefile: '. {\n etcd skydns\n}' });
+  assert.deepEqual(await told(1), ['CorefileRefused 1']);
+  await change({ Corefile: '. {\n kubernetes cluster.local\n errors\n}' });
+  assert.deepEqual(await told(2), ['CorefileRefused 1', 'CorefileLoaded 1']);
+  assert.equal(others.length, 2);
+});
+
+test('files of the ConfigMap coredns-custom: blocks, lines and hosts, in force as soon as they change', async () => {
+  const behind = await upstream(addressed('192.0.2.1'));
+  const custom = (data: Record<string, string>): ConfigMap => ({
+    ...configMap(data),
+    metadata: { ...key, name: 'coredns-custom' },
+  });
+  const { client, ask, becomes, change } = await start(
+    `. {
+  kubernetes cluster.local
+  hosts custom/names {
+    fallthrough
+  }
+  import custom/*.override
+}
+import /etc/coredns/custom/*.server`,
+  );
+  assert.equal((await ask('printer.office')).text, 'NXDOMAIN');
+  await client.create(configMaps, custom({ names: '192.0.2.7 printer.office' }));
+  await becomes('printer.office', 'NOERROR | printer.office A 192.0.2.7');
+  await client.update(
+    configMaps,
+    custom({
+      'shop.override': 'rewrite name shop.example web.default.svc.cluster.local',
+      'corp.server': `corp.example {\n forward . ${behind.at}\n}`,
+    }),
+  );
+  await becomes('host.corp.example', 'NOERROR | host.corp.example A 192.0.2.1');
+  assert.equal((await ask('shop.example')).text, 'NOERROR | shop.example A 10.96.0.1');
+  assert.equal((await ask('printer.office')).text, 'NXDOMAIN');
+  // What is wrong in one of them is told with its name, and changes nothing.
+  await client.update(configMaps, custom({ 'bad.override': 'log\netcd skydns' }));
+  let told: string[] = [];
+  for (let round = 0; round < 100 && told.length === 0; round++) {
+    await delay(20);
+    const { items } = await client.list(events, { namespace: 'kube-system' });
+    told = items.filter(({ reason }) => reason === 'CorefileRefused').map(({ message }) => message ?? '');
+  }
+  assert.match(told[0] ?? '', /^Corefile:6: the plugin etcd is not supported \(custom\/bad\.override:2\)\. The last/);
+  assert.equal((await ask('shop.example')).text, 'NOERROR | shop.example A 10.96.0.1');
+  await change({ Corefile: '. {\n kubernetes cluster.local\n}' });
+  await becomes('shop.example', 'NXDOMAIN');
+});
+
+test('chaos: which server it is, in the class CH alone', async () => {
+  const { dns } = await start('. {\n kubernetes cluster.local\n}\nbind {\n chaos Weft-1 "A B" C\n}');
+  const dig = promisify(execFile);
+  const texts = async (...args: string[]): Promise<string> =>
+    (await dig('dig', ['+short', '-p', `${dns.port}`, '@127.0.0.1', ...args])).stdout.trim();
+  assert.equal(await texts('CH', 'TXT', 'version.bind'), '"Weft-1"');
+  assert.equal(await texts('CH', 'TXT', 'hostname.bind'), `"${hostname()}"`);
+  assert.deepEqual((await texts('CH', 'TXT', 'authors.bind')).split('\n').sort(), ['"A B"', '"C"']);
+  assert.equal(await texts('IN', 'TXT', 'version.bind'), '');
 });
 
 test('hosts: entries of the Corefile and of another key of the ConfigMap, forwards and back', async () => {
@@ -395,4 +480,89 @@ test('a server that starts while the API server is away has the Corefile from be
   });
   ends.push(() => dns.stop());
   assert.equal((await exchange(dns.port, 'host.corp.example', 'A')).text, 'NOERROR | host.corp.example A 192.0.2.1');
+});
+
+/** What the dashboard and the alerts of coredns-mixin (which kube-prometheus-stack has too) ask for, and Grafana's 14981. */
+const dashboard = [
+  ...['coredns_build_info', 'coredns_panics_total', 'coredns_plugin_enabled'],
+  ...['coredns_dns_requests_total', 'coredns_dns_responses_total', 'coredns_dns_request_duration_seconds_bucket'],
+  ...[
+    'coredns_dns_request_size_bytes_bucket',
+    'coredns_dns_response_size_bytes_bucket',
+    'coredns_dns_do_requests_total',
+  ],
+  ...[
+    'coredns_cache_entries',
+    'coredns_cache_hits_total',
+    'coredns_cache_misses_total',
+    'coredns_cache_requests_total',
+  ],
+  ...['coredns_cache_drops_total', 'coredns_cache_prefetch_total', 'coredns_cache_served_stale_total'],
+  ...['coredns_forward_requests_total', 'coredns_forward_responses_total'],
+  ...['coredns_forward_request_duration_seconds_bucket', 'coredns_forward_healthcheck_failures_total'],
+  ...['coredns_forward_healthcheck_broken_total', 'coredns_forward_max_concurrent_rejects_total'],
+  ...['coredns_proxy_request_duration_seconds_bucket', 'coredns_proxy_healthcheck_failures_total'],
+  ...['coredns_health_request_duration_seconds_count', 'coredns_health_request_failures_total'],
+  ...['coredns_hosts_entries', 'coredns_hosts_reload_timestamp_seconds', 'coredns_reload_failed_total'],
+  ...['process_resident_memory_bytes', 'process_cpu_seconds_total', 'process_open_fds', 'process_start_time_seconds'],
+  'go_goroutines',
+];
+
+test('every metric that the well-known dashboards and alerts ask for is there, and counts what has happened', async () => {
+  const behind = await upstream(({ name, type }) =>
+    type === 'A' ? { answers: [{ name, type: 'A', ttl: 2, data: '192.0.2.1' }] } : {},
+  );
+  const dead = await upstream(() => 'silence');
+  await dead.stop();
+  const { ask, dns } = await start(
+    `. {
+  health
+  kubernetes cluster.local
+  hosts {
+    192.0.2.9 inline.example
+    fallthrough
+  }
+  cache 1 {
+    prefetch 1
+    serve_stale
+  }
+  forward dead.example ${dead.at}
+  forward . ${behind.at}
+}`,
+  );
+  const page = async (): Promise<string> => (await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`)).text();
+  for (const name of ['web.default.svc.cluster.local', 'a.example', 'a.example', 'inline.example', 'x.dead.example'])
+    await ask(name);
+  const dig = promisify(execFile);
+  await dig('dig', ['+dnssec', '-p', `${dns.port}`, '@127.0.0.1', 'a.example']);
+  // Stale, and asked again behind the answer.
+  await delay(1100);
+  await ask('a.example');
+  const text = await page();
+  for (const name of dashboard) assert.match(text, new RegExp(`^${name}(\\{[^}]*\\})? [0-9.e+-]+$`, 'm'), name);
+  const value = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  assert.ok(value('process_resident_memory_bytes') > 10e6);
+  assert.ok(value('process_cpu_seconds_total') > 0.01);
+  assert.ok(value('go_goroutines') >= 1);
+  assert.ok(value(`coredns_forward_responses_total\\{to="${behind.at}",rcode="NOERROR"\\}`) >= 2);
+  assert.match(text, /^coredns_cache_served_stale_total\{.*\} 1$/m);
+});
+
+test('an answer to something else than was asked is thrown away and counted', async () => {
+  const socket = createSocket('udp4');
+  ends.push(() => socket.close());
+  socket.on('message', (message, from) => {
+    const forged = Buffer.from(message);
+    forged.writeUInt16BE(message.readUInt16BE(0) ^ 1);
+    for (const reply of [forged, message]) {
+      reply.writeUInt16BE(0x8180, 2);
+      socket.send(reply, from.port, from.address);
+    }
+  });
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { ask, dns } = await start(`. {\n cache\n forward . 127.0.0.1:${socket.address().port}\n}`);
+  assert.equal((await ask('a.example')).text, 'NOERROR');
+  const text = await (await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`)).text();
+  assert.match(text, /^coredns_cache_drops_total\{.*\} 1$/m);
 });

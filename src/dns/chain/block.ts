@@ -19,7 +19,7 @@ import {
   replyCode,
 } from './reply.ts';
 import { type Rewritten, rewrite } from './rewrite.ts';
-import { addressRecords, whoami } from './small-plugins.ts';
+import { addressRecords, chaosReply, classChaos, whoami } from './small-plugins.ts';
 
 export interface BlockParts {
   readonly block: ServerBlock;
@@ -65,10 +65,13 @@ export class BlockServer {
   }
 
   #plugins(question: ChainQuestion): MaybePromise<ChainReply> {
+    const { chaos } = this.parts.block;
+    const own = chaos !== undefined && question.class === classChaos ? chaosReply(chaos, question) : undefined;
+    if (own !== undefined) return own;
     if (question.class !== classInternet && question.class !== type.ANY) return records('', emptyReply(rcode.refused));
     const { hosts, kubernetes } = this.parts;
-    const own = hosts?.answer(question.name, question.type);
-    if (own !== undefined) return records('hosts', { ...own, answers: this.#rotated(own.answers) });
+    const known = hosts?.answer(question.name, question.type);
+    if (known !== undefined) return records('hosts', { ...known, answers: this.#rotated(known.answers) });
     const found = kubernetes?.answer(question.name, question.type) ?? 'next';
     if (found === 'unsynced')
       return failure('kubernetes', extended.notReady, 'the list of Services is not complete yet');

@@ -17,10 +17,14 @@ export interface ConfigFiles {
   get(name: string): string | undefined;
 }
 
-/** The key of the ConfigMap that a path stands for, or undefined for a file of the machine. */
+/** Where the keys of the ConfigMap coredns-custom are, below that folder. */
+export const customFolder = 'custom/';
+
+/** The key of the ConfigMaps that a path stands for (`custom/KEY` is the second one's), or undefined for another file. */
 export function configFileKey(path: string): string | undefined {
   const name = path.startsWith(folder) ? path.slice(folder.length) : path;
-  return name.includes('/') ? undefined : name;
+  const key = name.startsWith(customFolder) ? name.slice(customFolder.length) : name;
+  return key.includes('/') ? undefined : name;
 }
 
 export class HostsPlugin {

@@ -104,6 +104,11 @@ export class Plan {
     return this.#blocks.map(({ parts }) => parts.block);
   }
 
+  /** When a file of hosts was read last, in s since 1970; 0 where there is none. */
+  get hostsReadAt(): number {
+    return Math.max(0, ...this.#live.hosts.map(({ readAt }) => readAt));
+  }
+
   get hostsEntries(): number {
     return this.#live.hosts.reduce((sum, hosts) => sum + hosts.size, 0);
   }

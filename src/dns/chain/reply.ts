@@ -27,6 +27,7 @@ export type PluginName =
   | 'rewrite'
   | 'autopath'
   | 'any'
+  | 'chaos'
   | 'whoami'
   | 'loop'
   | '';

@@ -1,6 +1,8 @@
-// The plugins any and whoami, and the addresses in a reply.
+// The plugins any, chaos and whoami, and the addresses in a reply.
+import { hostname } from 'node:os';
 import { familyOf, formatIp, parseIp } from '../../net/address.ts';
-import { type DnsRecord, rcode, type } from '../records.ts';
+import type { ServerBlock } from '../corefile/config.ts';
+import { type DnsRecord, type Name, rcode, type } from '../records.ts';
 import { readName } from '../wire.ts';
 import { type ChainQuestion, type ChainReply, emptyReply, records } from './reply.ts';
 
@@ -29,6 +31,38 @@ export const whoami = {
     return records('any', { ...emptyReply(rcode.noError), authoritative: true, answers });
   },
 };
+
+/** The class CH (RFC 1035 section 3.2.4), in which servers speak of themselves (RFC 4892). */
+export const classChaos = 3;
+
+/** The plugin chaos: which server this is; undefined for what it does not know. */
+export function chaosReply(
+  { version, authors }: ChaosOptions,
+  { name, type: asked }: ChainQuestion,
+): ChainReply | undefined {
+  if (asked !== type.TXT) return undefined;
+  const texts = chaosTexts(name, version, authors);
+  if (texts === undefined) return undefined;
+  const answers = texts.map((text): DnsRecord => ({ name, ttl: 0, class: classChaos, data: { type: 'TXT', text } }));
+  return records('chaos', { ...emptyReply(rcode.noError), authoritative: true, answers });
+}
+
+type ChaosOptions = NonNullable<ServerBlock['chaos']>;
+
+function chaosTexts(name: Name, version: string, authors: readonly string[]): readonly string[] | undefined {
+  switch (name) {
+    case 'version.bind':
+    case 'version.server':
+      return [version];
+    case 'hostname.bind':
+    case 'id.server':
+      return [hostname()];
+    case 'authors.bind':
+      return authors.length > 0 ? authors : undefined;
+    default:
+      return undefined;
+  }
+}
 
 /** The aliases and addresses of a reply, as records of our own. */
 export function addressRecords(reply: ChainReply): DnsRecord[] {

@@ -1,6 +1,9 @@
 // The shape of a Corefile: server blocks, their directives, snippets and imports. Knows no plugin. Pure.
 import { CorefileError, type Problem, type Token } from './tokens.ts';
 
+/** The words of each file that an import's pattern names; undefined where files of that folder cannot be imported. */
+export type ImportFiles = (pattern: string, line: number) => readonly (readonly Token[])[] | undefined;
+
 /** One line within the braces of a directive. */
 export interface OptionLine {
   readonly name: string;
@@ -14,6 +17,8 @@ export interface Directive {
   readonly args: readonly string[];
   readonly options: readonly OptionLine[];
   readonly line: number;
+  /** Where it is in the file that it was imported from: `custom/log.override:3`. */
+  readonly origin?: string;
 }
 
 export interface RawBlock {
@@ -24,18 +29,29 @@ export interface RawBlock {
 }
 
 const deepestImport = 10;
+/** Beside the server blocks. */
+const mostImports = 1000;
 const mostTokens = 100_000;
 const isOpen = (token: Token | undefined): boolean => token?.text === '{' && !token.quoted;
 const isClose = (token: Token | undefined): boolean => token?.text === '}' && !token.quoted;
+
+/** What `import` finds. */
+interface Imports {
+  readonly snippets: Map<string, readonly Token[]>;
+  readonly files: ImportFiles;
+  readonly warnings: Problem[];
+}
 
 /**
  * The server blocks of a Corefile. `warnings` takes what CoreDNS only warns of: an import whose pattern matches no
  * file. Throws a CorefileError where the braces do not fit, or a snippet is not there.
  */
-export function readBlocks(tokens: readonly Token[], warnings: Problem[]): RawBlock[] {
+export function readBlocks(tokens: readonly Token[], warnings: Problem[], files: ImportFiles = () => []): RawBlock[] {
   const snippets = new Map<string, readonly Token[]>();
+  const imports = { snippets, files, warnings };
   const blocks: RawBlock[] = [];
   const rest = [...tokens];
+  let imported = 0;
   while (rest.length > 0) {
     const first = rest[0];
     if (first === undefined) break;
@@ -46,16 +62,17 @@ export function readBlocks(tokens: readonly Token[], warnings: Problem[]): RawBl
     }
     if (first.text === 'import' && !first.quoted) {
       const name = rest[1]?.first === false ? rest[1].text : '';
-      rest.splice(0, name === '' ? 1 : 2, ...imported(name, first.line, snippets, warnings));
+      if (++imported > mostImports) throw new CorefileError(first.line, 'imports go round in a circle');
+      rest.splice(0, name === '' ? 1 : 2, ...tokensOf(name, first.line, imports));
       continue;
     }
-    blocks.push(takeBlock(rest, snippets, warnings));
+    blocks.push(takeBlock(rest, imports));
   }
   return blocks;
 }
 
 /** Takes keys and braces from the front. A file without any brace is one block: its first line are the keys. */
-function takeBlock(rest: Token[], snippets: ReadonlyMap<string, readonly Token[]>, warnings: Problem[]): RawBlock {
+function takeBlock(rest: Token[], imports: Imports): RawBlock {
   const line = rest[0]?.line ?? 0;
   const keys: Token[] = [];
   let more = false;
@@ -72,7 +89,7 @@ function takeBlock(rest: Token[], snippets: ReadonlyMap<string, readonly Token[]
   const named = keys.flatMap(({ text, line: at }) =>
     text.split(',').flatMap((part) => (part === '' ? [] : [{ text: part, line: at }])),
   );
-  return { keys: named, directives: readDirectives(expand(body, snippets, warnings, 0)), line };
+  return { keys: named, directives: readDirectives(expand(body, imports, 0)), line };
 }
 
 /** Takes everything up to the brace that closes the one at `index`, and gives what is within. */
@@ -88,12 +105,7 @@ function takeBraces(rest: Token[], index: number): Token[] {
 }
 
 /** Puts what is imported in the place of the imports. */
-function expand(
-  tokens: readonly Token[],
-  snippets: ReadonlyMap<string, readonly Token[]>,
-  warnings: Problem[],
-  depth: number,
-): Token[] {
+function expand(tokens: readonly Token[], imports: Imports, depth: number): Token[] {
   const found: Token[] = [];
   for (let at = 0; at < tokens.length; at++) {
     const token = tokens[at];
@@ -104,24 +116,25 @@ function expand(
     }
     if (depth >= deepestImport) throw new CorefileError(token.line, 'imports go round in a circle');
     const name = tokens[at + 1]?.first === false ? tokens[++at]?.text : '';
-    found.push(...expand(imported(name ?? '', token.line, snippets, warnings), snippets, warnings, depth + 1));
+    found.push(...expand(tokensOf(name ?? '', token.line, imports), imports, depth + 1));
     if (found.length > mostTokens) throw new CorefileError(token.line, 'imports make the Corefile too large');
   }
   return found;
 }
 
-function imported(
-  name: string,
-  line: number,
-  snippets: ReadonlyMap<string, readonly Token[]>,
-  warnings: Problem[],
-): readonly Token[] {
+function tokensOf(name: string, line: number, { snippets, files, warnings }: Imports): readonly Token[] {
   const snippet = snippets.get(name);
   if (snippet !== undefined) return snippet;
-  if (name === '') throw new CorefileError(line, "'import' needs the name of a snippet");
-  if (!/[*?[\]]/.test(name))
-    throw new CorefileError(line, `import ${name}: there is no snippet '(${name})' above; files cannot be imported`);
-  warnings.push({ line, text: `import ${name}: files are not imported; put the lines into the Corefile itself` });
+  if (name === '') throw new CorefileError(line, "'import' needs the name of a snippet, or of files");
+  const found = files(name, line);
+  const isPattern = /[*?[\]]/.test(name);
+  if (found !== undefined && found.length > 0) return found.flat();
+  const reason =
+    found === undefined
+      ? 'files are imported from the ConfigMaps coredns (/etc/coredns/) and coredns-custom (/etc/coredns/custom/) alone'
+      : 'there is no such file';
+  if (!isPattern) throw new CorefileError(line, `import ${name}: there is no snippet '(${name})' above, and ${reason}`);
+  if (found === undefined) warnings.push({ line, text: `import ${name}: ${reason}` });
   return [];
 }
 
@@ -142,7 +155,13 @@ function readDirectives(tokens: readonly Token[]): Directive[] {
         throw new CorefileError(body[0]?.line ?? 0, `${name.text}: '{' within an option is not understood`);
       options.push({ name: first.text, args: args.map(({ text }) => text), line: first.line });
     }
-    directives.push({ name: name.text, args: words.slice(1).map(({ text }) => text), options, line: name.line });
+    directives.push({
+      name: name.text,
+      args: words.slice(1).map(({ text }) => text),
+      options,
+      line: name.line,
+      ...(name.origin !== undefined && { origin: name.origin }),
+    });
   }
   return directives;
 }

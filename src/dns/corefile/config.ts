@@ -37,6 +37,8 @@ export interface ServerBlock {
   readonly errors: boolean;
   /** ANY is answered with HINFO (RFC 8482). */
   readonly any: boolean;
+  /** Says which server it is, in the class CH: version.bind, hostname.bind … */
+  readonly chaos?: { readonly version: string; readonly authors: readonly string[] };
   /** Answers with the address of who asks, where no other plugin answers. */
   readonly whoami: boolean;
 }

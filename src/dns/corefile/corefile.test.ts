@@ -223,7 +223,9 @@ for (const [what, text, expected] of [
   [
     'a snippet that is not there',
     '. {\n import nothing\n}',
-    ["2: import nothing: there is no snippet '(nothing)' above; files cannot be imported"],
+    [
+      "2: import nothing: there is no snippet '(nothing)' above, and files are imported from the ConfigMaps coredns (/etc/coredns/) and coredns-custom (/etc/coredns/custom/) alone",
+    ],
   ],
   [
     'snippets in a circle',

@@ -1,5 +1,5 @@
 // A Corefile, read: every plugin with its options, or every line that cannot be followed. Pure but for files it names.
-import { type Directive, type RawBlock, readBlocks } from './blocks.ts';
+import { type Directive, type ImportFiles, type RawBlock, readBlocks } from './blocks.ts';
 import { readCache } from './cache.ts';
 import type { ListenAddress, LogOptions, ServerBlock, ServerConfig } from './config.ts';
 import { type ReadFile, readForward } from './forward.ts';
@@ -14,12 +14,21 @@ export interface CorefileSource {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Reads the PEM files that `tls` names. */
   readonly readFile?: ReadFile;
+  /** The files that the pattern of an `import` names; undefined where files of that folder cannot be imported. */
+  readonly importFiles?: (pattern: string) => readonly ImportedFile[] | undefined;
+}
+
+export interface ImportedFile {
+  readonly name: string;
+  readonly text: string;
 }
 
 export type CorefileReading =
   | { readonly config: ServerConfig; readonly warnings: readonly Problem[] }
   | { readonly config: undefined; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
 
+/** Does something, and notes the problem where it fails; `origin` is where an imported file has it. */
+type Attempt = <T>(work: () => T, origin?: string) => T | undefined;
 type Source = CorefileSource & { readonly patterns: Patterns };
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Block = Mutable<ServerBlock> & {
@@ -48,16 +57,21 @@ export async function readCorefile(text: string, source: CorefileSource = {}): P
   const patterns = /\b(regex|answer)\b/.test(text) ? (await import('./regex.ts')).compileRegex : noPatterns;
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
-  const attempt = <T>(work: () => T): T | undefined => {
+  const attempt: Attempt = (work, origin) => {
     try {
       return work();
     } catch (error) {
       if (!(error instanceof CorefileError)) throw error;
-      problems.push({ line: error.line, text: error.message });
+      problems.push({ line: error.line, text: error.message + (origin === undefined ? '' : ` (${origin})`) });
       return undefined;
     }
   };
-  const raw = attempt(() => readBlocks(tokenize(text, source.environment ?? {}), warnings)) ?? [];
+  const { environment = {}, importFiles = () => undefined } = source;
+  const files: ImportFiles = (pattern, line) =>
+    importFiles(pattern)?.map((file) =>
+      tokenize(file.text, environment).map((token) => ({ ...token, line, origin: `${file.name}:${token.line}` })),
+    );
+  const raw = attempt(() => readBlocks(tokenize(text, environment), warnings, files)) ?? [];
   const blocks = raw.flatMap((block) => readBlock(block, { ...source, patterns }, attempt, warnings));
   attempt(() => checkOverlap(blocks));
   if (raw.length === 0 && problems.length === 0) problems.push({ line: 1, text: 'there is no server block' });
@@ -65,12 +79,7 @@ export async function readCorefile(text: string, source: CorefileSource = {}): P
 }
 
 /** A block for each port that its keys name. */
-function readBlock(
-  raw: RawBlock,
-  source: Source,
-  attempt: <T>(work: () => T) => T | undefined,
-  warnings: Problem[],
-): ServerBlock[] {
+function readBlock(raw: RawBlock, source: Source, attempt: Attempt, warnings: Problem[]): ServerBlock[] {
   const keys = raw.keys.flatMap(({ text, line }) => attempt(() => readServerKey(text, line)) ?? []);
   const zones = [...new Set(keys.flatMap((key) => key.zones))];
   const block: Block = {
@@ -94,7 +103,7 @@ function readBlock(
         throw new CorefileError(directive.line, `${directive.name} stands twice in one server block`);
       seen.add(directive.name);
       readDirective(directive, block, source, warnings);
-    });
+    }, directive.origin);
   return [...new Set(keys.map(({ port }) => port))].map((port) => ({
     ...block,
     port,
@@ -102,7 +111,7 @@ function readBlock(
   }));
 }
 
-const repeatable = new Set(['forward', 'rewrite', 'log']);
+const repeatable = new Set(['forward', 'rewrite', 'log', 'template']);
 
 function readDirective(directive: Directive, block: Block, source: Source, warnings: Problem[]): void {
   const { name, line } = directive;
@@ -156,6 +165,9 @@ function readDirective(directive: Directive, block: Block, source: Source, warni
       if (directive.options.some((option) => option.name === 'consolidate'))
         warnings.push({ line, text: 'errors: equal failures are always written once a minute at most' });
       block.errors = true;
+      break;
+    case 'chaos':
+      block.chaos = { version: directive.args[0] ?? 'Weft', authors: directive.args.slice(1) };
       break;
     case 'loop':
     case 'any':

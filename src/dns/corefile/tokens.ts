@@ -8,6 +8,8 @@ export interface Token {
   readonly quoted: boolean;
   /** Whether it is the first word of its line. */
   readonly first: boolean;
+  /** Where it is in the file that it was imported from; its line is that of the import then. */
+  readonly origin?: string;
 }
 
 /** Something in a Corefile that cannot be followed: where, what, and what to do. */

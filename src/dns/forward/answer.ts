@@ -13,6 +13,8 @@ export interface UpstreamAnswer {
   readonly places: readonly RecordPlace[];
   /** How many of the places are answers; the rest is authority and additional. */
   readonly answers: number;
+  /** How many messages came before it that answered something else, and were thrown away. */
+  readonly dropped?: number;
 }
 
 const flagTruncated = 0x0200;

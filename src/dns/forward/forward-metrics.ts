@@ -6,6 +6,8 @@ import type { Registry } from '../metrics/registry.ts';
 export const timeBuckets = Array.from({ length: 16 }, (_, index) => 0.000_25 * 2 ** index);
 
 export interface ForwardMetrics {
+  /** A question goes to an upstream. */
+  asked(to: string): void;
   answered(to: string, rcode: number, seconds: number): void;
   checkFailed(to: string): void;
   connection(to: string, proto: string, reused: boolean): void;
@@ -37,6 +39,25 @@ export function forwardMetrics(registry: Registry): ForwardMetrics {
     ...labels,
     'proto',
   ]);
+  // CoreDNS before 1.12 had these names; many dashboards and alerts still ask for them.
+  const formerly = {
+    requests: registry.counter('coredns_forward_requests_total', 'Counter of requests made per upstream.', ['to']),
+    responses: registry.counter('coredns_forward_responses_total', 'Counter of responses received per upstream.', [
+      'to',
+      'rcode',
+    ]),
+    duration: registry.histogram(
+      'coredns_forward_request_duration_seconds',
+      'Histogram of the time each request took.',
+      ['to', 'rcode'],
+      timeBuckets,
+    ),
+    failures: registry.counter(
+      'coredns_forward_healthcheck_failures_total',
+      'Counter of the number of failed healthchecks.',
+      ['to'],
+    ),
+  };
   const broken = registry.counter(
     'coredns_forward_healthcheck_broken_total',
     'Counter of when all upstreams are down.',
@@ -46,8 +67,17 @@ export function forwardMetrics(registry: Registry): ForwardMetrics {
     'Counter of the number of queries rejected because the concurrent queries were at maximum.',
   );
   return {
-    answered: (to, rcode, seconds) => duration.observe(seconds, [proxy, to, rcodeName(rcode)]),
-    checkFailed: (to) => failures.increment(proxy, to),
+    asked: (to) => formerly.requests.increment(to),
+    answered(to, rcode, seconds) {
+      const code = rcodeName(rcode);
+      duration.observe(seconds, [proxy, to, code]);
+      formerly.responses.increment(to, code);
+      formerly.duration.observe(seconds, [to, code]);
+    },
+    checkFailed(to) {
+      failures.increment(proxy, to);
+      formerly.failures.increment(to);
+    },
     connection: (to, proto, reused) => (reused ? hits : misses).increment(proxy, to, proto),
     allDown: () => broken.increment(),
     tooMany: () => rejects.increment(),

@@ -13,6 +13,7 @@ export function askUdp(
 ): Promise<UpstreamAnswer> {
   return new Promise((resolve, reject) => {
     const query = writeQuestion(asked, recursionDesired);
+    let dropped = 0;
     const socket = createSocket(isIPv6(to.address) ? 'udp6' : 'udp4');
     const end = (): void => {
       clearTimeout(timer);
@@ -27,9 +28,12 @@ export function askUdp(
     socket.on('message', (message) => {
       const answer = readAnswer(message, query.readUInt16BE(0), asked);
       // Anything else is a forgery, or late: the right answer may still come.
-      if (answer === undefined) return;
+      if (answer === undefined) {
+        dropped++;
+        return;
+      }
       end();
-      resolve(answer);
+      resolve(dropped === 0 ? answer : { ...answer, dropped });
     });
     socket.connect(to.port, to.address, () => socket.send(query));
   });

@@ -71,6 +71,7 @@ export class Upstream {
   /** Asks; rejects when there is no answer, and has it checked from then on. */
   async ask(asked: Asked, transport: Transport): Promise<UpstreamAnswer> {
     const begin = performance.now();
+    this.#metrics.asked(this.text);
     try {
       const answer = await this.#exchange(asked, transport, readTimeoutMs, true);
       const took = performance.now() - begin;

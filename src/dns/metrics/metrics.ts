@@ -4,6 +4,7 @@ import type { PluginName } from '../chain/reply.ts';
 import { rcodeName } from '../corefile/values.ts';
 import { forwardMetrics, timeBuckets } from '../forward/forward-metrics.ts';
 import { HotTally, kindOfType, sizeBuckets } from './hot-tally.ts';
+import { processMetrics } from './process.ts';
 import { type Cell, Registry } from './registry.ts';
 
 /** One answer, as metrics count it. */
@@ -67,6 +68,10 @@ export class DnsMetrics {
   readonly dropped: Cell;
   readonly reloadFailures: Cell;
   readonly hostsEntries: Cell;
+  readonly hostsReadAt: Cell;
+  readonly healthFailures: Cell;
+  readonly #health;
+  readonly #readProcess;
   readonly names: Cell;
   readonly autopath: Cell;
   readonly stale: Cell;
@@ -131,6 +136,20 @@ export class DnsMetrics {
     this.hostsEntries = registry
       .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
       .cell();
+    this.hostsReadAt = registry
+      .gauge('coredns_hosts_reload_timestamp_seconds', 'The timestamp of the last reload of hosts file.')
+      .cell();
+    this.#health = registry.histogram(
+      'coredns_health_request_duration_seconds',
+      'Histogram of the time (in seconds) each request to /health of the server itself took.',
+      [],
+      timeBuckets,
+    );
+    this.#health.observer();
+    this.healthFailures = registry
+      .counter('coredns_health_request_failures_total', 'The number of times the health check failed.')
+      .cell();
+    this.#readProcess = processMetrics(registry);
     this.names = registry.gauge('weft_dns_names', 'How many Services have names.').cell();
     this.excludedUpstreams = registry
       .gauge('weft_dns_upstreams_excluded', 'How many DNS upstreams lead back to this cluster and are left out.')
@@ -147,6 +166,17 @@ export class DnsMetrics {
     this.stale = registry
       .gauge('weft_dns_stale', 'Whether answers are from a saved state, before the first list.')
       .cell();
+  }
+
+  /** The page for Prometheus. */
+  page(): string {
+    this.#readProcess();
+    return this.registry.page();
+  }
+
+  /** How long the server took to answer itself at /health, in seconds. */
+  healthAnswered(seconds: number): void {
+    this.#health.observe(seconds, []);
   }
 
   answered(one: Answered): void {
