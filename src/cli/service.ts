@@ -1,13 +1,15 @@
 // weft service: a Service from its addresses down to what a node's kernel has of it.
+import { setTimeout as delay } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import type { NodeLayout } from '../cluster/layout.ts';
 import { findNode } from '../cluster/members.ts';
 import type { ClusterSettings } from '../cluster/settings.ts';
-import { type KernelEntry, serviceInKernel } from '../explain/service-kernel.ts';
-import { type Entrance, type Outcome, type ServiceView, viewService } from '../explain/service-view.ts';
+import { findingsOf } from '../explain/service-findings.ts';
+import { serviceInKernel } from '../explain/service-kernel.ts';
+import { viewService } from '../explain/service-view.ts';
 import { type Client, isNotFound } from '../k8s/client.ts';
-import { defaultProxyMode, type ProxyMode, proxyModeAnnotation, proxyModes } from '../k8s/network-config.ts';
-import { endpointSlices, nodes, services } from '../k8s/resources.ts';
+import { defaultProxyMode, proxyModeAnnotation, proxyModes } from '../k8s/network-config.ts';
+import { endpointSlices, events, nodes, pods, services } from '../k8s/resources.ts';
 import { listAddresses } from '../linux/addresses.ts';
 import { Netlink } from '../linux/netlink.ts';
 import { netnsPath } from '../linux/netns.ts';
@@ -15,7 +17,11 @@ import { type Ip, parseCidr } from '../net/address.ts';
 import { nodePortAddresses } from '../proxy/node-port-addresses.ts';
 import type { ProxyNode } from '../proxy/service-port.ts';
 import { existingCluster, nameOption, withClient } from './options.ts';
-import { print, printJson, printTable, UsageError } from './output.ts';
+import { printJson, UsageError } from './output.ts';
+import { printReport, type Report } from './service-report.ts';
+
+const mostLooks = 3;
+const lookAgainMs = 300;
 
 interface ServiceOptions {
   readonly name: string;
@@ -41,15 +47,18 @@ async function show(service: string, options: ServiceOptions): Promise<void> {
   const node = options.node === undefined ? layout.nodes[0] : findNode(layout, options.node);
   if (node === undefined) throw new Error(`the cluster '${layout.name}' has no node`);
   const key = { name: service, namespace: options.namespace };
-  const report = await withClient(layout, (client) => inspect(client, settings, node, key));
+  const report = await withClient(layout, (client) => settled(() => inspect(client, settings, node, key)));
   if (options.output === 'json') printJson(report);
   else printReport(report);
 }
 
-interface Report {
-  readonly service: ServiceView;
-  readonly node: { readonly name: string; readonly mode: ProxyMode; readonly zone?: string };
-  readonly kernel: readonly KernelEntry[];
+/** What is under way between the objects and the kernel while both are read is given a moment to arrive. */
+async function settled(look: () => Promise<Report>): Promise<Report> {
+  for (let looks = 1; ; looks++) {
+    const report = await look();
+    if (looks === mostLooks || report.kernel.every(({ state }) => state === 'as decided')) return report;
+    await delay(lookAgainMs);
+  }
 }
 
 async function inspect(
@@ -59,7 +68,7 @@ async function inspect(
   key: { readonly name: string; readonly namespace: string },
 ): Promise<Report> {
   const labelSelector = `kubernetes.io/service-name=${key.name}`;
-  const [service, slices, nodeObject] = await Promise.all([
+  const [service, slices, nodeObject, all, ofNamespace, warning] = await Promise.all([
     client.get(services, key).catch((error: unknown) => {
       if (!isNotFound(error)) throw error;
       throw new Error(
@@ -68,6 +77,9 @@ async function inspect(
     }),
     client.list(endpointSlices, { namespace: key.namespace, labelSelector }),
     client.get(nodes, { name: layout.name }),
+    client.list(services),
+    client.list(pods, { namespace: key.namespace }),
+    latestWarning(client, key),
   ]);
   const { annotations, labels } = nodeObject.metadata;
   const zone = labels?.['topology.kubernetes.io/zone'];
@@ -79,110 +91,32 @@ async function inspect(
     podCidrs: (nodeObject.spec.podCIDRs ?? []).map(parseCidr).filter((range) => range !== undefined),
     ...(zone !== undefined && { zone }),
   };
-  const { view, models } = viewService({ service, slices: slices.items, node, externalIps: settings.externalIps });
+  const { externalIps } = settings;
+  const { view, models } = viewService({ service, slices: slices.items, node, externalIps, services: all.items });
   const netns = netnsPath(layout.name);
-  const kernel = serviceInKernel({ mode, netns, models, node, clusterCidrs: settings.podCidrs });
-  return { service: view, node: { name: node.name, mode, ...(zone !== undefined && { zone }) }, kernel };
+  return {
+    service: view,
+    node: { name: node.name, mode, ...(zone !== undefined && { zone }) },
+    findings: findingsOf({
+      ...{ service, view, slices: slices.items, pods: ofNamespace.items, node: node.name, externalIps },
+      ...(warning !== undefined && { warning }),
+    }),
+    kernel: serviceInKernel({ mode, netns, models, node, clusterCidrs: settings.podCidrs }),
+  };
+}
+
+/** What was last told as a Warning about the Service. */
+async function latestWarning(
+  client: Client,
+  { name, namespace }: { readonly name: string; readonly namespace: string },
+): Promise<string | undefined> {
+  const fieldSelector = `involvedObject.kind=Service,involvedObject.name=${name},type=Warning`;
+  const { items } = await client.list(events, { namespace, fieldSelector });
+  const time = (event: (typeof items)[number]): string => event.lastTimestamp ?? event.eventTime ?? '';
+  return items.sort((a, b) => (time(a) < time(b) ? 1 : -1))[0]?.message;
 }
 
 function presentAddresses({ name }: NodeLayout): Ip[] {
   using nl = Netlink.open(netnsPath(name));
   return listAddresses(nl).map(({ address }) => address);
-}
-
-function printReport({ service, node, kernel }: Report): void {
-  const zone = node.zone === undefined ? '' : `, zone ${node.zone}`;
-  print(`Service ${service.name}: ${service.type}, on the node ${node.name} (${node.mode}${zone})`);
-  print(`Policies  ${policiesOf(service).join(' · ')}`);
-  if (service.loadBalancer !== undefined) print(`Balancer  ${balancerOf(service.loadBalancer)}`);
-  if (service.externalName !== undefined) print(`Leads to  ${service.externalName} (its DNS name is an alias)`);
-  if (service.entrances.length > 0) {
-    print('');
-    printTable([
-      ['ADDRESS', '', 'PORT', 'A NEW CONNECTION GOES', 'CONNECTIONS'],
-      ...service.entrances.flatMap((entrance) => entranceRows(entrance, kernel)),
-    ]);
-  }
-  print('');
-  if (service.endpoints.length === 0) print('No endpoints.');
-  else
-    printTable([
-      ['ENDPOINT', 'POD', 'NODE', 'ZONE', 'READY', 'SERVING', 'TERMINATING', 'USED', 'WHY'],
-      ...service.endpoints.map(({ address, pod, node: on, zone: its, ready, serving, terminating, used, why }) => [
-        ...[address, pod ?? '-', on ?? '-', its ?? '-'],
-        ...[ready, serving, terminating].map((yes) => (yes ? 'yes' : 'no')),
-        used.join(',') || 'no',
-        why,
-      ]),
-    ]);
-  if (kernel.length > 0) printKernel(kernel);
-}
-
-function policiesOf(service: ServiceView): string[] {
-  return [
-    `internal ${service.internalTrafficPolicy}`,
-    ...(service.externalTrafficPolicy === undefined ? [] : [`external ${service.externalTrafficPolicy}`]),
-    `affinity ${service.sessionAffinity}`,
-    ...(service.trafficDistribution === undefined ? [] : [`distribution ${service.trafficDistribution}`]),
-  ];
-}
-
-function balancerOf(balancer: NonNullable<ServiceView['loadBalancer']>): string {
-  return [
-    balancer.ingress.length > 0 ? balancer.ingress.join(', ') : 'no address yet (kubectl describe says why)',
-    ...(balancer.class === undefined ? [] : [`class ${balancer.class}`]),
-    ...(balancer.healthCheckNodePort === undefined ? [] : [`health check on port ${balancer.healthCheckNodePort}`]),
-  ].join(' · ');
-}
-
-function outcomeText({ to, endpoints }: Outcome): string {
-  if (to !== 'endpoints') return to === 'drop' ? 'nowhere: dropped' : 'nowhere: refused';
-  const [only] = endpoints;
-  return endpoints.length === 1 ? `to ${only}` : `to one of ${endpoints.length} endpoints`;
-}
-
-/** Whether the entry is the one at which connections to that address are told apart from others. */
-function isDispatch({ place, key, found = '' }: KernelEntry, { kind, address, port, protocol }: Entrance, map: string) {
-  if (place === `map ${map}`) return key === `${address} . ${protocol.toLowerCase()} . ${port}`;
-  if (!found.includes(`-p ${protocol.toLowerCase()} `) || !found.includes(`--dport ${port} `)) return false;
-  if (kind === 'NodePort') return place === 'nat KUBE-NODEPORTS';
-  return place === 'nat KUBE-SERVICES' && found.includes(`-d ${address}/`);
-}
-
-function entranceRows(entrance: Entrance, kernel: readonly KernelEntry[]): string[][] {
-  const { kind, address, port, protocol, clients, outsiders, sourceRanges } = entrance;
-  const row = (whose: string, outcome: Outcome, map: string): string[] => {
-    const packets = kernel.find((entry) => isDispatch(entry, entrance, map))?.packets;
-    return [
-      ...[kind, address, `${port}/${protocol}`, `${outcomeText(outcome)}${whose}`],
-      packets === undefined ? '' : String(packets),
-    ];
-  };
-  const only = sourceRanges === undefined ? '' : `, only for ${sourceRanges.join(', ')}`;
-  if (outsiders === undefined) return [row(only, clients, 'services')];
-  return [
-    row(`, from inside of the cluster`, clients, 'services'),
-    row(`, from outside${only}`, outsiders, 'outside-services'),
-  ];
-}
-
-function printKernel(kernel: readonly KernelEntry[]): void {
-  const wrong = kernel.filter(({ state }) => state !== 'as decided');
-  print('');
-  printTable([
-    ['IN THE KERNEL', 'KEY', 'VALUE', 'PACKETS', 'STATE'],
-    ...kernel.map(({ place, key, wanted = '', found, packets, state }) => [
-      place,
-      key,
-      state === 'different' ? `${found ?? ''} (decided: ${wanted})` : (found ?? wanted),
-      packets === undefined ? '' : String(packets),
-      state,
-    ]),
-  ]);
-  print('');
-  print(
-    wrong.length === 0
-      ? `The kernel has all ${kernel.length} entries as they were decided.`
-      : `${wrong.length} of ${kernel.length} entries are not in the kernel as decided: the proxy is behind, or someone else writes there.`,
-  );
 }

@@ -5,6 +5,7 @@ import type { NetnsRef } from '../linux/netns.ts';
 import { elementsOf, type TableName } from '../linux/nft.ts';
 import { getElements } from '../linux/nft-get.ts';
 import { type Cidr, type Family, familyOf } from '../net/address.ts';
+import { filterChains, natChains } from '../proxy/iptables/chain-names.ts';
 import { serviceRules } from '../proxy/iptables/service-rules.ts';
 import { itemsOf } from '../proxy/ipvs/items.ts';
 import { contribution } from '../proxy/nftables/elements.ts';
@@ -82,36 +83,55 @@ function inIptables({ models, node, netns, clusterCidrs }: KernelInput): KernelE
       .filter((model) => model.family === family)
       .flatMap((model) => {
         const { chains, shared } = serviceRules(model, options);
-        // In chains of all Services a rule is found by its comment and where it leads to.
-        const ofService = (wanted: readonly string[]): ReadonlySet<string> => new Set(wanted.map(sharedKey));
-        const [services, nodePorts] = [ofService(shared.nat.services), ofService(shared.nat.nodePorts)];
-        const held = (chain: string): CountedRule[] => {
-          const all = saved.filter((rule) => rule.chain === `nat ${chain}`);
-          if (chain === 'KUBE-SERVICES') return all.filter(({ text }) => services.has(sharedKey(text)));
-          return chain === 'KUBE-NODEPORTS' ? all.filter(({ text }) => nodePorts.has(sharedKey(text))) : all;
-        };
-        const wantedChains = new Map([
-          ['KUBE-SERVICES', shared.nat.services],
-          ['KUBE-NODEPORTS', shared.nat.nodePorts],
-          ...chains,
-        ]);
-        return [...wantedChains].flatMap(([chain, rules]) => {
-          const there = held(chain);
-          return Array.from({ length: Math.max(rules.length, there.length) }, (_, index): KernelEntry => {
-            const [wanted, found] = [rules[index], there[index]];
-            // The kernel words a rule anew (order, fractions of probability); where it leads to does not change.
-            const same = wanted !== undefined && found !== undefined && targetOf(wanted) === targetOf(found.text);
-            return {
+        const { nat, filter } = shared;
+        const ofAll: [string, readonly string[]][] = [
+          [`nat ${natChains.services}`, nat.services],
+          [`nat ${natChains.nodePorts}`, nat.nodePorts],
+          [`filter ${filterChains.services}`, filter.services],
+          [`filter ${filterChains.externalServices}`, filter.externalServices],
+          [`filter ${filterChains.nodePorts}`, filter.nodePorts],
+          [`filter ${filterChains.firewall}`, filter.firewall],
+        ];
+        return [
+          ...ofAll.flatMap(([place, wanted]) => {
+            // In chains of all Services a rule is found by its comment and where it leads to.
+            const keys = new Set(wanted.map(sharedKey));
+            const held = saved.filter(({ chain, text }) => chain === place && keys.has(sharedKey(text)));
+            return compared(family, place, wanted, held);
+          }),
+          ...[...chains].flatMap(([chain, wanted]) => {
+            const place = `nat ${chain}`;
+            return compared(
               family,
-              place: `nat ${chain}`,
-              key: String(index + 1),
-              ...(wanted !== undefined && { wanted }),
-              ...(found !== undefined && { found: found.text, packets: found.packets }),
-              state: same ? 'as decided' : found === undefined ? 'missing' : 'different',
-            };
-          });
-        });
+              place,
+              wanted,
+              saved.filter((rule) => rule.chain === place),
+            );
+          }),
+        ];
       });
+  });
+}
+
+/** The rules of one chain beside those that it has. */
+function compared(
+  family: Family,
+  place: string,
+  wantedRules: readonly string[],
+  held: readonly CountedRule[],
+): KernelEntry[] {
+  return Array.from({ length: Math.max(wantedRules.length, held.length) }, (_, index): KernelEntry => {
+    const [wanted, found] = [wantedRules[index], held[index]];
+    // The kernel words a rule anew (order, fractions of probability); where it leads to does not change.
+    const same = wanted !== undefined && found !== undefined && targetOf(wanted) === targetOf(found.text);
+    return {
+      family,
+      place,
+      key: String(index + 1),
+      ...(wanted !== undefined && { wanted }),
+      ...(found !== undefined && { found: found.text, packets: found.packets }),
+      state: same ? 'as decided' : found === undefined ? 'missing' : 'different',
+    };
   });
 }
 

@@ -27,7 +27,7 @@ const view = (spec: ServiceSpec, ...endpoints: Endpoint[]) => {
     ports: [{ port: 8080, protocol: 'TCP' }],
     endpoints,
   };
-  return viewService({ service: service(spec), slices: [slice], node, externalIps: false }).view;
+  return viewService({ service: service(spec), slices: [slice], node, externalIps: false, services: [] }).view;
 };
 const reasons = (spec: ServiceSpec, ...endpoints: Endpoint[]): string[] =>
   view(spec, ...endpoints).endpoints.map(({ used, why }) => `${used.join(',') || 'no'}: ${why}`);

@@ -1,7 +1,7 @@
 // What a Service is on a node, decided by the same functions as the rules of the proxy: where it is reached, who answers,
 // and why somebody does not. Pure.
 import type { Endpoint, EndpointSlice, Service } from '../k8s/types.generated.ts';
-import { parseIp } from '../net/address.ts';
+import { asCidr, cidrContains, parseIp } from '../net/address.ts';
 import { serviceModel } from '../proxy/service-model.ts';
 import {
   type AddressKind,
@@ -10,8 +10,10 @@ import {
   type ProxyNode,
   type ServicePortModel,
   serviceAddresses,
+  serviceAddressKey,
   servicePortName,
 } from '../proxy/service-port.ts';
+import { type Contest, contestOf } from './contested-addresses.ts';
 
 /** What becomes of a new connection. */
 export interface Outcome {
@@ -32,6 +34,8 @@ export interface Entrance {
   /** What clients from outside of the cluster get, where that differs (externalTrafficPolicy: Local). */
   readonly outsiders?: Outcome;
   readonly sourceRanges?: readonly string[];
+  /** The other Service that has this address and port, and as what: then it leads there. */
+  readonly takenBy?: { readonly service: string; readonly kind: AddressKind };
 }
 
 export interface EndpointView {
@@ -66,6 +70,7 @@ export interface ServiceView {
   readonly endpoints: readonly EndpointView[];
 }
 
+const loopback = asCidr('127.0.0.0/8');
 /** In the order in which Kubernetes stacks them: a load balancer has a node port, which has a cluster address. */
 const order: readonly AddressKind[] = ['LoadBalancer', 'ExternalIP', 'NodePort', 'ClusterIP'];
 
@@ -74,19 +79,23 @@ export interface ViewInput {
   readonly slices: readonly EndpointSlice[];
   readonly node: ProxyNode;
   readonly externalIps: boolean;
+  /** All Services of the cluster: several may claim one address. */
+  readonly services: readonly Service[];
 }
 
 /** The Service on the node, and its models, from which the kernel's part is decided too. */
-export function viewService({ service, slices, node, externalIps }: ViewInput): {
+export function viewService({ service, slices, node, externalIps, services }: ViewInput): {
   readonly view: ServiceView;
   readonly models: readonly ServicePortModel[];
 } {
   const { spec, metadata, status } = service;
+  const name = `${metadata.namespace}/${metadata.name}`;
   const models = serviceModel(service, slices, node, { externalIps });
+  const contest = contestOf(name, models, services, node, { externalIps });
   const isBalanced = spec.type === 'LoadBalancer';
   const ingress = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? '');
   const view: ServiceView = {
-    name: `${metadata.namespace}/${metadata.name}`,
+    name,
     type: spec.type ?? 'ClusterIP',
     clusterIps: spec.clusterIPs ?? [],
     ...(spec.externalName !== undefined && { externalName: spec.externalName }),
@@ -102,11 +111,11 @@ export function viewService({ service, slices, node, externalIps }: ViewInput): 
       },
     }),
     entrances: models
-      .flatMap((model) => entrancesOf(model, node))
+      .flatMap((model) => entrancesOf(model, node, contest))
       .sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind)),
     endpoints: slices.flatMap((slice) => endpointsOf(slice, models, node)),
   };
-  return { view, models };
+  return { view, models: contest.granted };
 }
 
 function affinityText({ spec }: Service): string {
@@ -114,19 +123,26 @@ function affinityText({ spec }: Service): string {
   return `ClientIP for ${spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800} s`;
 }
 
-function entrancesOf(model: ServicePortModel, node: ProxyNode): Entrance[] {
+function entrancesOf(model: ServicePortModel, node: ProxyNode, { lost }: Contest): Entrance[] {
   const outcome = (endpoints: readonly Backend[]): Outcome => ({
     to: endpoints.length > 0 ? 'endpoints' : model.hasAnyEndpoints ? 'drop' : 'reject',
     endpoints: endpoints.map(backendKey),
   });
   const [cluster, local] = [outcome(model.clusterEndpoints), outcome(model.localEndpoints)];
-  return serviceAddresses(model, node).map(({ kind, address, port, protocol }): Entrance => {
-    const common = { kind, address, port, protocol, servicePort: servicePortName(model.name) };
+  return serviceAddresses(model, node).map((at): Entrance => {
+    const { kind, address, port, protocol } = at;
+    const holder = lost.get(serviceAddressKey(at));
+    const takenBy = holder && { service: holder.owner, kind: holder.kind };
+    const common = {
+      ...{ kind, address, port, protocol, servicePort: servicePortName(model.name) },
+      ...(takenBy !== undefined && { takenBy }),
+    };
     if (kind === 'ClusterIP') return { ...common, clients: model.internalTrafficPolicy === 'Local' ? local : cluster };
     return {
       ...common,
       clients: cluster,
-      ...(model.externalTrafficPolicy === 'Local' && { outsiders: local }),
+      // Nobody outside of the node reaches its 127.0.0.1.
+      ...(model.externalTrafficPolicy === 'Local' && !cidrContains(loopback, address) && { outsiders: local }),
       ...(kind === 'LoadBalancer' && model.sourceRanges !== undefined && { sourceRanges: model.sourceRanges }),
     };
   });

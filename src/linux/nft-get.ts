@@ -23,6 +23,8 @@ export function getElements(
   const argv = ['get', 'element', table.family, table.name, set, `{ ${keys.join(', ')} }`];
   const result = inNetns(netns, () => spawnSync('nft', argv, { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 }));
   if (result.error !== undefined) throw new Error(`nft cannot be run: ${result.error.message}`);
+  if (result.status !== 0 && !/No such file or directory/.test(result.stderr))
+    throw new Error(`nft cannot look ${set} up in the table ${table.name}: ${firstLine(result.stderr)}`);
   const found = result.status === 0 ? readHeld(result.stdout) : new Map<string, HeldElement>();
   // One that is missing makes nft say nothing about the others.
   if (found.size < keys.length && keys.length > 1) return keys.flatMap((key) => getElements(netns, table, set, [key]));
@@ -47,6 +49,8 @@ export function readHeld(output: string): Map<string, HeldElement> {
       }),
   );
 }
+
+const firstLine = (text: string | null): string => text?.split('\n', 1)[0] ?? 'it was killed';
 
 /** Marks are printed in hexadecimal. */
 const inDecimal = (text: string): string => text.replaceAll(/\b0x[0-9a-f]+\b/g, (hex) => String(Number(hex)));

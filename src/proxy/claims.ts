@@ -11,7 +11,8 @@ import {
 /** A cluster address is nobody else's; what anybody may write into a Service by hand comes last. */
 const rank: Readonly<Record<AddressKind, number>> = { ClusterIP: 0, NodePort: 1, LoadBalancer: 2, ExternalIP: 3 };
 
-interface Claim {
+/** That a Service (`namespace/name`) wants an address and port, and as what. */
+export interface Claim {
   readonly owner: string;
   readonly kind: AddressKind;
 }
@@ -54,6 +55,12 @@ export class Claims {
       [owner, this.#granted(owner, models)],
       ...others.map((other) => [other, this.#granted(other, this.#modelsOf(other))] as const),
     ]);
+  }
+
+  /** Who has the address and port ({@link serviceAddressKey}), of all that claim it. */
+  holderOf(key: string): Claim | undefined {
+    const claims = [this.#claims.get(key) ?? []].flat();
+    return claims.find((claim) => !claims.some((other) => precedes(other, claim)));
   }
 
   #claim(claim: Claim, key: string, contested: Set<string>): void {

@@ -25,7 +25,7 @@ describe('a Service in the kernel', { timeout: 60_000 }, () => {
   let network: Network;
   const kernel = (of: typeof web) => {
     const slices = [slice(of.metadata.name ?? '', pods)];
-    const { models } = viewService({ service: of, slices, node, externalIps: false });
+    const { models } = viewService({ service: of, slices, node, externalIps: false, services: [] });
     const clusterCidrs = [asCidr('10.244.0.0/16')];
     return serviceInKernel({ mode: 'nftables', netns: netnsPath(network.ns('node')), models, node, clusterCidrs });
   };
