@@ -52,3 +52,9 @@ test('a machine that is not done in time is ended', options, async () => {
   const task = { command: ['sh', '-c', 'exec sleep 1000'], timeoutSeconds: 8 } as const;
   await assert.rejects(runInVm(task), /was not done after 8 s/);
 });
+
+test('a machine that locks up is started anew, and ended when it locks up again', options, async () => {
+  const words = '<2>watchdog: BUG: soft lockup - CPU#0 stuck for 68s!';
+  const task = { command: ['sh', '-c', `echo '${words}' >/dev/kmsg; exec sleep 1000`], timeoutSeconds: 60 } as const;
+  await assert.rejects(runInVm(task), /the test machine locked up[\s\S]*stuck for 68s/);
+});

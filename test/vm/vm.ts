@@ -28,6 +28,9 @@ const qemu = '/usr/bin/qemu-system-x86_64';
 /** Debian 12 has it in qemu-system-common, Debian 13 in virtiofsd. */
 const fileServers = ['/usr/lib/qemu/virtiofsd', '/usr/libexec/virtiofsd'];
 
+/** A processor of the machine that hangs for so long does not come back. */
+const lockUpSeconds = 60;
+
 /** What a machine is to do. */
 export interface VmTask {
   /** Kernel modules loaded before the command. */
@@ -71,34 +74,62 @@ export async function runInVm(task: VmTask): Promise<VmResult> {
     await makeInitramfs(kernel, folder, join(folder, 'initramfs.cpio'));
     await writeFile(join(folder, 'modules'), lines(task.modules ?? []));
     await writeFile(join(folder, 'arguments'), lines(argumentsOf(task)));
-    await serveFiles(join(folder, 'files.sock'), stop.signal);
-    return await boot(kernel, folder, task);
+    return await bootOrAgain(kernel, folder, task, stop.signal);
   } finally {
     stop.abort();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+/** The processors of the machine hang in its kernel: seen once in some dozens of runs, with nothing but QEMU's emulation in common. */
+class LockedUp extends Error {}
+
+/** A machine that locks up says nothing of what was tested in it: it is told with all that its kernel said, and started anew, once. */
+async function bootOrAgain(kernel: Kernel, folder: string, task: VmTask, signal: AbortSignal): Promise<VmResult> {
+  const files = join(folder, 'files.sock');
+  await serveFiles(files, signal);
+  try {
+    return await boot(kernel, folder, task);
+  } catch (error) {
+    if (!(error instanceof LockedUp)) throw error;
+    process.stderr.write(`${error.message}\nIt is started anew.\n`);
+    await rm(files, { force: true });
+    await serveFiles(files, signal);
+    return await boot(kernel, folder, task);
+  }
+}
+
 async function boot(kernel: Kernel, folder: string, task: VmTask): Promise<VmResult> {
   const seconds = task.timeoutSeconds ?? 120;
+  const [codeFile, outputFile, logFile] = ['code', 'output', 'kernel.log'].map((name) => join(folder, name));
+  const read = (file = ''): Promise<string> => readFile(file, 'utf8').catch(() => '');
   // timeout(1) ends the machine also where this process is killed.
   const machine = spawn('timeout', ['--kill-after=1', `${seconds}`, qemu, ...qemuArguments(kernel, folder, task)], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  let isLockedUp = false;
+  const watch = setInterval(async () => {
+    const [, stuck = 0] =
+      /soft lockup - CPU#\d+ stuck for (\d{2,})s(?![\s\S]*soft lockup)/.exec(await read(logFile)) ?? [];
+    isLockedUp ||= Number(stuck) >= lockUpSeconds;
+    if (isLockedUp) machine.kill();
+  }, 1000);
   const [complaint, [ended]] = await Promise.all([text(machine.stderr), once(machine, 'exit')]);
-  const [code, output, log] = await Promise.all(
-    ['code', 'output', 'kernel.log'].map((name) => readFile(join(folder, name), 'utf8').catch(() => '')),
-  );
-  if (code) return { code: Number(code), output: output ?? '' };
+  clearInterval(watch);
+  const [code, output, log] = await Promise.all([read(codeFile), read(outputFile), read(logFile)]);
+  if (code) return { code: Number(code), output };
+  const said = `${output}\n${complaint}${log.split('\n').slice(-300).join('\n')}`;
+  if (isLockedUp) throw new LockedUp(`the test machine locked up\n${said}`);
   const why = ended === 124 || ended === 137 ? `was not done after ${seconds} s` : `ended (${ended}) with no exit code`;
-  throw new Error(`the test machine ${why}\n${output}\n${complaint}${log?.split('\n').slice(-20).join('\n')}`);
+  throw new Error(`the test machine ${why}\n${said}`);
 }
 
 function qemuArguments(kernel: Kernel, folder: string, task: VmTask): string[] {
   const memory = `${task.memoryMegabytes ?? 1024}M`;
   const settings = {
     // Self-tests of ciphers and the mitigations of processor faults would be a third of an emulated start.
-    kernel: 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr audit=0 no_timer_check',
+    kernel:
+      'console=ttyS0 quiet loglevel=5 softlockup_all_cpu_backtrace=1 panic=-1 mitigations=off nokaslr audit=0 no_timer_check',
     own: `cryptomgr.notests apparmor=0 random.trust_cpu=on weft.run=${folder} weft.modules=${kernel.modules}`,
   };
   return [
