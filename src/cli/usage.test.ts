@@ -4,24 +4,15 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { CommanderError } from 'commander';
 import { failureOf, UsageError } from './output.ts';
 import { weftProgram } from './program.ts';
 
-const home = mkdtempSync(join(tmpdir(), 'weft-usage-'));
-const savedHome = process.env.WEFT_HOME;
-before(() => {
-  process.env.WEFT_HOME = home;
-});
-after(() => {
-  if (savedHome === undefined) delete process.env.WEFT_HOME;
-  else process.env.WEFT_HOME = savedHome;
-  rmSync(home, { recursive: true, force: true });
-});
+const folder = mkdtempSync(join(tmpdir(), 'weft-usage-'));
 
 function file(name: string, text: string): string {
-  const path = join(home, name);
+  const path = join(folder, name);
   writeFileSync(path, text);
   return path;
 }
@@ -105,6 +96,7 @@ const usage: readonly Case[] = [
 ];
 
 describe('a wrong use is told in one line, before a cluster is looked for, with the exit status 2', () => {
+  after(() => rmSync(folder, { recursive: true, force: true }));
   for (const [argv, says] of usage)
     test(`weft ${argv.join(' ')}`, async () => {
       const { line, exitCode } = await failure(argv);
