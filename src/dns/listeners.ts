@@ -1,10 +1,10 @@
 // The sockets of the DNS server: UDP and TCP on the same address and port.
 import { createServer, type Server, type Socket } from 'node:net';
-import { framed } from './forward/stream.ts';
 import type { HotPath } from './hot-path.ts';
 import type { HotTally } from './metrics/hot-tally.ts';
 import type { Responder } from './responder.ts';
 import type { Sources } from './sources.ts';
+import { serveConnection } from './tcp-connection.ts';
 import { UdpListener } from './udp-listener.ts';
 
 /** What answers: the hot path first, and the responder what that leaves. */
@@ -25,10 +25,7 @@ export interface Listeners {
   close(): Promise<void>;
 }
 
-const idleMilliseconds = 10_000;
 const largestConnections = 1000;
-/** So many answers of one connection may be on their way; its next queries are read later. */
-const largestPipeline = 64;
 
 /** Listens at several addresses, all on the same port; where one of them cannot be, none is listened at. */
 export async function listenOnAll(
@@ -81,7 +78,7 @@ export async function listen(answerer: Answerer, address: string, port: number):
 
 function listenTcp(answerer: Answerer, address: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer((socket) => serve(answerer, socket));
+    const server = createServer((socket) => serveConnection(answerer, socket));
     server.maxConnections = largestConnections;
     server.once('error', reject);
     server.listen(port, address, () => {
@@ -89,38 +86,5 @@ function listenTcp(answerer: Answerer, address: string, port: number): Promise<S
       server.on('error', () => {});
       resolve(server);
     });
-  });
-}
-
-/** One connection: queries one after the other or many at once; each is answered when its answer is there (RFC 7766). */
-function serve({ responder }: Answerer, socket: Socket): void {
-  const client = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
-  let received: Buffer = Buffer.alloc(0);
-  let underway = 0;
-  const done = (answer: Buffer | undefined): void => {
-    underway--;
-    if (answer !== undefined && !socket.destroyed) socket.write(framed(answer));
-    if (underway === largestPipeline - 1) next();
-  };
-  const next = (): void => {
-    while (underway < largestPipeline && received.length >= 2) {
-      const length = received.readUInt16BE(0);
-      if (received.length < 2 + length) break;
-      const message = received.subarray(2, 2 + length);
-      received = received.subarray(2 + length);
-      underway++;
-      const answer = responder.respond(message, 'tcp', client);
-      if (answer instanceof Promise) void answer.then(done, () => done(undefined));
-      else done(answer);
-    }
-    if (underway >= largestPipeline) socket.pause();
-    else socket.resume();
-  };
-  socket.setNoDelay(true);
-  socket.setTimeout(idleMilliseconds, () => socket.destroy());
-  socket.on('error', () => {});
-  socket.on('data', (chunk: Buffer) => {
-    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
-    next();
   });
 }

@@ -10,7 +10,7 @@ import { afterEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createCache } from '../k8s/cache.ts';
 import { createFakeClient } from '../k8s/fake-client.ts';
-import { namespaces, services } from '../k8s/resources.ts';
+import { endpointSlices, namespaces, services } from '../k8s/resources.ts';
 import { createLog } from '../log/log.ts';
 import { framed } from './forward/stream.ts';
 import { type } from './records.ts';
@@ -142,6 +142,50 @@ test('TCP answers on the same port, several queries on one connection', async ()
     if (ids.length === 3) break;
   }
   assert.deepEqual(ids, [1, 2, 3]);
+});
+
+test('a client of TCP that does not read is not written to without end, and gets every answer when it does', async () => {
+  const { dns, client } = await start();
+  await client.create(services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'many', namespace: 'default' },
+    spec: { clusterIP: 'None', ports: [{ port: 80 }] },
+  });
+  await client.create(endpointSlices, {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'many-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'many' } },
+    addressType: 'IPv4',
+    endpoints: Array.from({ length: 100 }, (_, index) => ({ addresses: [`10.244.1.${index}`] })),
+  });
+  const socket = connect(dns.port, '127.0.0.1');
+  ends.push(() => socket.destroy());
+  socket.pause();
+  const one = framed(writeQuery(1, 'many.default.svc.cluster.local', type.A));
+  const answerLength = one.length + 100 * 16;
+  // More than what the sockets of both sides hold: 40 MB.
+  const count = 25_000;
+  socket.write(Buffer.concat(Array.from({ length: count }, () => one)));
+  const counted = async (): Promise<number> => {
+    const page = await (await fetch(`http://127.0.0.1:${dns.metricsPort}/metrics`)).text();
+    return Number(/^coredns_dns_requests_total\{.*proto="tcp".*\} (\d+)$/m.exec(page)?.[1] ?? 0);
+  };
+  let now = 0;
+  for (let before = -1; now === 0 || now !== before; await delay(100)) {
+    before = now;
+    now = await counted();
+  }
+  assert.ok(now < count, `${now} answers were written to nobody`);
+  let received = 0;
+  const all = Promise.withResolvers<void>();
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    if (received >= count * answerLength) all.resolve();
+  });
+  socket.resume();
+  await all.promise;
+  assert.equal(received, count * answerLength);
 });
 
 test('without an upstream, names outside of the cluster do not exist', async () => {
