@@ -43,6 +43,8 @@ const roots = [
   ...['Ingress', 'IngressClass', 'IPAddress', 'NetworkPolicy', 'ServiceCIDR'].map(
     (k) => `io.k8s.api.networking.v1.${k}`,
   ),
+  // Clients of Kubernetes 1.31 to 1.33 ask for these.
+  ...['IPAddress', 'ServiceCIDR'].map((k) => `io.k8s.api.networking.v1beta1.${k}`),
   ...['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding'].map((k) => `io.k8s.api.rbac.v1.${k}`),
   ...['TokenRequest', 'TokenReview', 'SelfSubjectReview'].map((k) => `io.k8s.api.authentication.v1.${k}`),
   ...['SelfSubjectAccessReview', 'SelfSubjectRulesReview', 'SubjectAccessReview', 'LocalSubjectAccessReview'].map(
@@ -102,8 +104,12 @@ for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
 
 const short = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
 const group = (name: string): string => name.split('.').at(-3) ?? '';
+/** A version beside v1, which has the same fields: it needs no types of its own. */
+const isOlder = (name: string): boolean => /\.v\d+(alpha|beta)\d+\.[^.]+$/.test(name);
 const preferred = new Map<string, string>();
-for (const name of [...closure].sort((a, b) => Number(b.includes('.core.')) - Number(a.includes('.core.')))) {
+for (const name of [...closure]
+  .filter((name) => !isOlder(name))
+  .sort((a, b) => Number(b.includes('.core.')) - Number(a.includes('.core.')))) {
   if (!preferred.has(short(name))) preferred.set(short(name), name);
 }
 /** The TypeScript name: the kind's own, with the group before it where core has a kind of that name. */
@@ -133,7 +139,7 @@ const lines = [
   '',
 ];
 const property = (key: string): string => (/^[A-Za-z_$][\w$]*$/.test(key) ? key : `'${key}'`);
-for (const name of [...closure].sort((a, b) => tsName(a).localeCompare(tsName(b)))) {
+for (const name of [...closure].filter((one) => !isOlder(one)).sort((a, b) => tsName(a).localeCompare(tsName(b)))) {
   const schema = definitions[name] as Schema;
   const alias = aliases[short(name)];
   if (alias !== undefined) {

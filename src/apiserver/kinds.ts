@@ -44,6 +44,8 @@ export interface Kind {
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
   readonly subresources: readonly Subresource[];
+  /** The version whose defaults and rules are this one's too; its own where absent. */
+  readonly rules?: string;
   /** Which shelf of the storage holds the objects: all versions of a kind share one. */
   readonly storage: string;
   /** The name of its OpenAPI definition. */
@@ -62,8 +64,9 @@ export interface Kind {
 export const apiVersionOf = (kind: Pick<Kind, 'group' | 'version'>): string =>
   kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;
 
-/** `v1/Pod`, `apps/v1/Deployment`: how the schema room names a kind. */
-export const gvkOf = (kind: Kind): string => `${apiVersionOf(kind)}/${kind.kind}`;
+/** `v1/Pod`, `apps/v1/Deployment`: how the schema room names a kind. An older version has the defaults and rules of v1. */
+export const gvkOf = ({ group, version, rules = version, kind }: Kind): string =>
+  `${apiVersionOf({ group, version: rules })}/${kind}`;
 
 /** The resource as errors name it. */
 export const resourceOf = (kind: Kind): { group: string; resource: string } => ({
@@ -90,6 +93,8 @@ interface Row {
    * go through all usual kinds (`kubectl apply --prune`, `kubectl cluster-info dump`) fail where one is not known.
    */
   readonly unserved?: true;
+  /** Versions with the same fields that are served beside v1, of the same objects. */
+  readonly older?: readonly string[];
 }
 
 const core: readonly Row[] = [
@@ -168,9 +173,10 @@ const groups: readonly { group: string; package: string; rows: readonly Row[] }[
     rows: [
       { kind: 'Ingress', plural: 'ingresses', short: ['ing'], sub: ['status'], generation: true },
       { kind: 'IngressClass', plural: 'ingressclasses', cluster: true, generation: true },
-      { kind: 'IPAddress', plural: 'ipaddresses', cluster: true, short: ['ip'] },
+      // kubectl 1.31 to 1.33 ask for v1beta1 of these two when they describe one.
+      { kind: 'IPAddress', plural: 'ipaddresses', cluster: true, short: ['ip'], older: ['v1beta1'] },
       { kind: 'NetworkPolicy', plural: 'networkpolicies', short: ['netpol'], generation: true },
-      { kind: 'ServiceCIDR', plural: 'servicecidrs', cluster: true, sub: ['status'] },
+      { kind: 'ServiceCIDR', plural: 'servicecidrs', cluster: true, sub: ['status'], older: ['v1beta1'] },
     ],
   },
   {
@@ -230,7 +236,24 @@ function builtIn(group: string, folder: string, row: Row, schemaOf: (definition:
 
 /** All kinds that are served from the start; `schemaOf` makes the schema of a definition. */
 export function builtInKinds(schemaOf: (definition: string) => KindSchema): Kind[] {
-  return groups.flatMap(({ group, package: folder, rows }) => rows.map((row) => builtIn(group, folder, row, schemaOf)));
+  return groups.flatMap(({ group, package: folder, rows }) =>
+    rows.flatMap((row) => {
+      const kind = builtIn(group, folder, row, schemaOf);
+      return [kind, ...(row.older ?? []).map((version) => inVersion(kind, version, schemaOf))];
+    }),
+  );
+}
+
+/** The same objects in another version. */
+function inVersion(kind: Kind, version: string, schemaOf: (definition: string) => KindSchema): Kind {
+  const definition = kind.definition.replace(`.${kind.version}.`, `.${version}.`);
+  const shownAs =
+    (apiVersion: string) =>
+    (object: ApiObject): ApiObject => ({ ...object, apiVersion });
+  return {
+    ...{ ...kind, version, definition, rules: kind.version, schema: once(() => schemaOf(definition)) },
+    view: { read: shownAs(apiVersionOf({ group: kind.group, version })), write: shownAs(apiVersionOf(kind)) },
+  };
 }
 
 /** Storage shelves that code refers to by name. */

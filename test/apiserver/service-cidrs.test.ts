@@ -123,3 +123,67 @@ test('an IPAddress has its address as its name, in canonical form, and keeps its
   const body = { metadata: { name: 'fd00::1' }, spec: { parentRef: { ...parent, name: 'b' } } };
   assert.match(faultOf(await lab.send('PUT', `${networking}/ipaddresses/fd00::1`, { body })), /field is immutable/);
 });
+
+const beta = '/apis/networking.k8s.io/v1beta1';
+
+test('v1beta1 is served beside v1, which is preferred', async () => {
+  const group = ok(await lab.send('GET', '/apis/networking.k8s.io'));
+  assert.deepEqual(
+    Object(group.versions).map(({ version }: { version: string }) => version),
+    ['v1', 'v1beta1'],
+  );
+  assert.equal(Object(group.preferredVersion).version, 'v1');
+  const { resources } = ok(await lab.send('GET', beta));
+  assert.deepEqual(
+    Object(resources).map(({ name }: { name: string }) => name),
+    ['ipaddresses', 'servicecidrs', 'servicecidrs/status'],
+  );
+  const document = ok(await lab.send('GET', `/openapi/v3${beta}`));
+  const { schemas } = Object(document.components);
+  assert.deepEqual(schemas['io.k8s.api.networking.v1beta1.ServiceCIDR']['x-kubernetes-group-version-kind'], [
+    { group: 'networking.k8s.io', version: 'v1beta1', kind: 'ServiceCIDR' },
+  ]);
+});
+
+test('an object is the same in v1beta1 and v1, whichever it was written by', async () => {
+  const apiVersion = 'networking.k8s.io/v1beta1';
+  const body = { apiVersion, kind: 'ServiceCIDR', metadata: { name: 'old' }, spec: { cidrs: ['10.98.0.0/28'] } };
+  const made = ok(await lab.send('POST', `${beta}/servicecidrs`, { body }));
+  assert.equal(made.apiVersion, apiVersion);
+  const now = ok(await lab.send('GET', `${networking}/servicecidrs/old`));
+  assert.equal(now.apiVersion, 'networking.k8s.io/v1');
+  const { apiVersion: _, ...rest } = now;
+  assert.deepEqual({ ...rest, apiVersion }, ok(await lab.send('GET', `${beta}/servicecidrs/old`)));
+  ok(await setReady('old', 'True'));
+  const list = ok(await lab.send('GET', `${beta}/servicecidrs`));
+  assert.equal(list.apiVersion, apiVersion);
+  const old = Object(list.items).find(({ metadata }: { metadata: { name: string } }) => metadata.name === 'old');
+  assert.equal(old.status.conditions[0].status, 'True');
+  const watch = `${beta}/servicecidrs?watch=true&timeoutSeconds=1&fieldSelector=metadata.name=old`;
+  const [first = ''] = (await lab.send('GET', watch)).text.split('\n');
+  assert.equal(JSON.parse(first).object.apiVersion, apiVersion);
+  ok(await lab.send('DELETE', `${beta}/servicecidrs/old`));
+  assert.equal((await lab.send('GET', `${networking}/servicecidrs/old`)).code, 404);
+});
+
+test('the rules of v1 hold in v1beta1', async () => {
+  const wrong = { metadata: { name: 'wrong' }, spec: { cidrs: ['10.98.0.1/28'] } };
+  assert.match(faultOf(await lab.send('POST', `${beta}/servicecidrs`, { body: wrong })), /spec\.cidrs\[0\]/);
+  const address = { metadata: { name: '10.98.0.01' }, spec: {} };
+  assert.match(faultOf(await lab.send('POST', `${beta}/ipaddresses`, { body: address })), /metadata\.name/);
+  const current = ok(await lab.send('GET', `${beta}/servicecidrs/kubernetes`));
+  const body = { ...current, spec: { cidrs: ['10.99.0.0/16'] } };
+  assert.match(faultOf(await lab.send('PUT', `${beta}/servicecidrs/kubernetes`, { body })), /spec\.cidrs/);
+});
+
+test('kubectl describes a ServiceCIDR and an IPAddress, in whichever version it asks', async (t) => {
+  // Before 1.31 kubectl knew neither, or asked for v1alpha1, which Kubernetes 1.36 does not serve either.
+  const client = JSON.parse((await lab.kubectl('version', '--client', '-o', 'json')).out);
+  if (Number.parseInt(client.clientVersion.minor, 10) < 31) return t.skip('kubectl is older than 1.31');
+  const range = await lab.kubectl('describe', 'servicecidr', 'kubernetes');
+  assert.match(range.out, /^Name: +kubernetes\n(?:.*\n)*CIDRs: +10\.96\.0\.0\/28$/m, range.err);
+  const address = await lab.kubectl('describe', 'ipaddress', '10.96.0.1');
+  assert.match(address.out, /^Name: +10\.96\.0\.1\n/, address.err);
+  const explained = await lab.kubectl('explain', 'servicecidr.spec', '--api-version=networking.k8s.io/v1beta1');
+  assert.match(explained.out, /cidrs/, explained.err);
+});
