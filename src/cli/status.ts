@@ -11,27 +11,57 @@ export function statusCommand(): Command {
     .description('the nodes, processes and addresses of the clusters')
     .option('--name <name>', 'only this cluster')
     .addOption(new Option('-o, --output <format>', 'machine-readable').choices(['json']))
-    .action(async ({ name, output }: { name?: string; output?: 'json' }) => {
-      const names = name === undefined ? clusterNames().filter((one) => readSettings(one) !== undefined) : [name];
-      const statuses: ClusterStatus[] = [];
-      for (const one of names) {
-        const { settings, layout } = existingCluster(one);
-        statuses.push(await clusterStatus(settings, layout));
-      }
-      if (output === 'json') printJson(name === undefined ? { clusters: statuses } : statuses[0]);
-      else if (statuses.length === 0) print("There is no cluster; make one by './weft up'.");
-      else for (const [index, status] of statuses.entries()) printStatus(status, index > 0);
-    });
+    .action(async ({ name, output }: { name?: string; output?: 'json' }) => show(name, output === 'json'));
 }
 
-function printStatus(status: ClusterStatus, blankBefore: boolean): void {
-  if (blankBefore) print('');
-  print(`Cluster ${status.name}: ${status.state}${status.api === undefined ? '' : `, API at ${status.api}`}`);
-  print(
-    `Pods ${status.podCidrs.join(', ')} · Services ${status.serviceCidrs.join(', ')} · load balancers ${status.lbPool}`,
-  );
-  print(`Fabric ${status.fabric} · proxy mode ${status.proxyMode}`);
-  print(status.kubeconfig);
+async function show(name: string | undefined, asJson: boolean): Promise<void> {
+  if (name !== undefined) {
+    const status = await statusOf(name);
+    if (asJson) printJson(status);
+    else printStatus(status);
+    return;
+  }
+  const clusters: ClusterStatus[] = [];
+  const problems: string[] = [];
+  for (const one of clusterNames())
+    try {
+      if (readSettings(one) !== undefined) clusters.push(await statusOf(one));
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+    }
+  if (asJson) printJson({ clusters });
+  else if (clusters.length === 0 && problems.length === 0) print("There is no cluster; make one by './weft up'.");
+  else
+    for (const [index, status] of clusters.entries()) {
+      if (index > 0) print('');
+      printStatus(status);
+    }
+  // One that cannot be read hides no other.
+  if (problems.length > 0) throw new Error(problems.join('; '));
+}
+
+function statusOf(name: string): Promise<ClusterStatus> {
+  const { settings, layout } = existingCluster(name);
+  return clusterStatus(settings, layout);
+}
+
+function printStatus(status: ClusterStatus): void {
+  const { name, state, api, encrypted } = status;
+  const how = {
+    ready: `ready, API at ${api}`,
+    starting: 'starting',
+    stopped: `stopped; bring it back by './weft up --name ${name}'`,
+  };
+  print(`Cluster ${name}: ${how[state]}`);
+  print('');
+  printTable([
+    ['Pods', status.podCidrs.join(', ')],
+    ['Services', status.serviceCidrs.join(', ')],
+    ['Load balancers', status.lbPool],
+    ['Fabric', `${status.fabric}${encrypted ? ', encrypted by WireGuard' : ''}`],
+    ['Proxy mode', status.proxyMode],
+    ['Kubeconfig', status.kubeconfig],
+  ]);
   print('');
   printTable([
     ['NODE', 'ADDRESS', 'PODS', 'STATE'],

@@ -30,6 +30,8 @@ export interface ClusterStatus {
   readonly podCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
   readonly fabric: FabricKindName;
+  /** What pods say to pods of other nodes goes through WireGuard. */
+  readonly encrypted: boolean;
   readonly proxyMode: ProxyMode;
   readonly nodes: readonly {
     readonly name: string;
@@ -57,6 +59,7 @@ export async function clusterStatus(settings: ClusterSettings, layout: ClusterLa
     podCidrs: settings.podCidrs,
     serviceCidrs: settings.serviceCidrs,
     fabric: settings.fabric,
+    encrypted: settings.encrypt,
     proxyMode: settings.proxyMode,
     nodes: layout.nodes.map(({ name, addresses }) => {
       const object = objects.nodes.find(({ metadata }) => metadata.name === name);
