@@ -48,16 +48,21 @@ export async function dnsObjects(settings: DnsAddonSettings): Promise<KubeObject
 
 /** Creates the objects that are not there; what a user has changed stays. */
 export async function ensureDns(client: Client, settings: DnsAddonSettings): Promise<void> {
-  for (const object of await dnsObjects(settings)) {
-    const resource = resources[object.kind];
-    if (resource === undefined) throw new Error(`deploy/dns: the kind ${object.kind} is not known here`);
-    const { name = '', namespace } = object.metadata;
-    try {
-      await client.get(resource, { name, namespace });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      await client.create(resource, object);
-    }
+  const objects = await dnsObjects(settings);
+  // Its pods need all of the others.
+  for (const last of [false, true])
+    await Promise.all(objects.filter((one) => isDaemonSet(one) === last).map((one) => ensureObject(client, one)));
+}
+
+async function ensureObject(client: Client, object: KubeObject): Promise<void> {
+  const resource = resources[object.kind];
+  if (resource === undefined) throw new Error(`deploy/dns: the kind ${object.kind} is not known here`);
+  const { name = '', namespace } = object.metadata;
+  try {
+    await client.get(resource, { name, namespace });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    await client.create(resource, object);
   }
 }
 

@@ -180,22 +180,33 @@ class Supervisor {
     const serviceCache = client.cache(services);
     const [first] = layout.nodes;
     if (first !== undefined) this.#nodePorts = forwardNodePorts(serviceCache, first, this.#log).list;
-    await ensureNetworkConfig(client, settings, layout);
-    const [netns, clusterCidrs] = [netnsPath(layout.routerNetns), settings.podCidrs];
-    await this.#parts.startRouter({ client, clusterCidrs, netns, log: this.#log.child({ part: 'router' }) });
-    await ensureLoadBalancers(client, settings.lbPool);
-    await ensureDns(client, settings);
+    // One does not wait for the other: the nodes are busy with their own start meanwhile.
+    const objects = this.#makeObjects(client);
+    objects.catch(() => {});
     const nodeCache = client.cache(nodes);
     await progress.step(`Nodes ready (${layout.nodes.length})`, () =>
       this.#within('every node to be Ready', nodesReady(nodeCache, layout)),
     );
     nodeCache.stop();
+    await objects;
     await progress.step('Images', () => images);
     await progress.step('Cluster DNS', () =>
       this.#within('cluster DNS to answer', dnsReady(layout, dnsAddresses(settings), this.#ended.signal)),
     );
     progress.ready();
     this.#log.info('the cluster is ready');
+  }
+
+  /** What of the cluster itself is in the API: its network's settings, its DNS, the kinds of load balancers. */
+  async #makeObjects(client: Client): Promise<void> {
+    const settings = this.#settings;
+    const layout = this.#layout;
+    const router = async (): Promise<void> => {
+      await ensureNetworkConfig(client, settings, layout);
+      const [netns, clusterCidrs] = [netnsPath(layout.routerNetns), settings.podCidrs];
+      await this.#parts.startRouter({ client, clusterCidrs, netns, log: this.#log.child({ part: 'router' }) });
+    };
+    await Promise.all([router(), ensureDns(client, settings), ensureLoadBalancers(client, settings.lbPool)]);
   }
 
   /** One change of the nodes at a time, and none while the cluster starts. */

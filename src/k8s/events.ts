@@ -1,7 +1,7 @@
 // The event recorder: what happened to an object, as `kubectl describe` and `kubectl get events` show it.
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiError, type Client, isNotFound } from './client.ts';
+import { type Client, isAlreadyExists, isNotFound } from './client.ts';
 import type { KubeObject } from './object.ts';
 import { events } from './resources.ts';
 import type { Event, ObjectReference } from './types.generated.ts';
@@ -100,7 +100,7 @@ export function createRecorder(
   const send = async (happening: Happening): Promise<void> => {
     if (happening.occasion !== undefined) {
       await create(happening).catch((error: unknown) => {
-        if (!(error instanceof ApiError && error.code === 409)) throw error;
+        if (!isAlreadyExists(error)) throw error;
       });
       return;
     }

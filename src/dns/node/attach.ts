@@ -1,4 +1,5 @@
 // Gives the DNS server its addresses on the node, and tells the kernel again and again that it serves there.
+import { release } from 'node:os';
 import { deleteAddress, listAddresses, replaceAddress } from '../../linux/addresses.ts';
 import { failedWith } from '../../linux/libc.ts';
 import { changeLink, createBridge, createDummy, deleteLink, findLink } from '../../linux/links.ts';
@@ -6,7 +7,7 @@ import { Netlink } from '../../linux/netlink.ts';
 import { type Nft, openNft } from '../../linux/nft-run.ts';
 import type { Log } from '../../log/log.ts';
 import { type Family, familyOf, type Ip } from '../../net/address.ts';
-import { localAddress, nodeTable, serve, servingSeconds, tableOf } from './tables.ts';
+import { localAddress, nodeTable, renew, serve, servingSeconds, tableOf, tableWithSets } from './tables.ts';
 
 /** The link that has the addresses; it leads nowhere. */
 export const linkName = 'weft-dns';
@@ -31,7 +32,7 @@ export async function attach(addresses: readonly Ip[], log: Log): Promise<NodeAt
   const families = [...new Set(addresses.map(familyOf))];
   giveAddresses(addresses);
   const nft = await openNft();
-  const place = { addresses, families, nft };
+  const place: Place = { addresses, families, nft, links: Netlink.open(), announced: '' };
   await writeTables(place);
   let isServing = (): boolean => false;
   let timer: NodeJS.Timeout | undefined;
@@ -65,8 +66,8 @@ export async function attach(addresses: readonly Ip[], log: Log): Promise<NodeAt
       isWithdrawn = true;
       clearInterval(timer);
       for (const family of families) await nft.remove(tableOf(family)).catch(() => {});
-      using nl = Netlink.open();
-      deleteLink(nl, linkName);
+      deleteLink(place.links, linkName);
+      place.links.close();
     },
   };
 }
@@ -97,21 +98,36 @@ function makeLink(nl: Netlink): number {
 /** The link by which the proxy mode ipvs has the addresses of Services. */
 const virtualServersLink = 'kube-ipvs0';
 
-function hasVirtualServers(): boolean {
-  using nl = Netlink.open();
-  return findLink(nl, virtualServersLink) !== undefined;
-}
+/** Whether this kernel renews an element of nftables that is added again: "allow updates of existing timeouts", 6.12. */
+const kernelRenews = ((): boolean => {
+  const [major = 0, minor = 0] = release()
+    .split('.')
+    .map((part) => Number.parseInt(part, 10));
+  return major > 6 || (major === 6 && minor >= 12);
+})();
 
 interface Place {
   readonly addresses: readonly Ip[];
   readonly families: readonly Family[];
   readonly nft: Nft;
+  /** Looks for links: this is done so often that it is kept open. */
+  readonly links: Netlink;
+  /** Where the kernel was told last that the server serves. */
+  announced: string;
 }
 
-async function announceOnce({ addresses, families, nft }: Place, isServing: boolean): Promise<void> {
+async function announceOnce(place: Place, isServing: boolean): Promise<void> {
+  const { addresses, families, nft, links } = place;
   // A virtual server takes what comes for its address, tracked or not: without tracking only half of its work is done.
-  const led = hasVirtualServers() ? addresses.filter((ip) => ip === localAddress) : addresses;
-  for (const family of families) await nft.commit(tableOf(family), serve(family, led, isServing));
+  const hasVirtualServers = findLink(links, virtualServersLink) !== undefined;
+  const led = hasVirtualServers ? addresses.filter((ip) => ip === localAddress) : addresses;
+  const now = isServing ? led.join() : '';
+  const isSame = kernelRenews && isServing && place.announced === now;
+  place.announced = '';
+  for (const family of families)
+    if (isSame) await nft.commit(tableWithSets(family), renew(family, led));
+    else await nft.commit(tableOf(family), serve(family, led, isServing));
+  place.announced = now;
 }
 
 async function writeTables({ addresses, families, nft }: Place): Promise<void> {

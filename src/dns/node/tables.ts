@@ -5,7 +5,7 @@
 //
 // The server renews its place in `serving` again and again. One that hangs drops out within a second; one that is killed
 // has no sockets any more and drops out at once; one that ends takes itself out first and serves on for a while.
-import type { Chain, Change, Expr, Rule, SetDefinition, Statement, TableName } from '../../linux/nft.ts';
+import type { Chain, Change, Expr, Rule, SetDefinition, Statement, TableName, TableWithSets } from '../../linux/nft.ts';
 import { elementKey } from '../../linux/nft.ts';
 import { type Family, familyOf, type Ip } from '../../net/address.ts';
 
@@ -24,6 +24,9 @@ const largestFlows = 65_536;
 
 export const tableOf = (family: Family): TableName => ({ family: family === 'IPv4' ? 'ip' : 'ip6', name: tableName });
 
+/** The same with what is in its sets: the kernel is told of elements without nft's parser, and without its cache. */
+export const tableWithSets = (family: Family): TableWithSets => setsOf[family];
+
 /** The table as it is before the server serves; it holds nothing else than what belongs to these addresses. */
 export function nodeTable(family: Family, addresses: readonly Ip[]): Change {
   const added = addresses
@@ -39,6 +42,12 @@ export function serve(family: Family, addresses: readonly Ip[], isServing: boole
   const added = own.map((ip) => ({ set: 'serving', key: elementKey(ip), lifetime }));
   // Kernels before 6.12 do not renew an element that is there: it goes and comes in one transaction.
   return { chains: [], flushed: ['serving'], removed: [], added };
+}
+
+/** Only the time of elements that are there already: for kernels that renew what is added again (Linux 6.12). */
+export function renew(family: Family, addresses: readonly Ip[]): Change {
+  const { added, removed, chains } = serve(family, addresses, true);
+  return { added, removed, chains };
 }
 
 const header = (family: Family): 'ip' | 'ip6' => (family === 'IPv4' ? 'ip' : 'ip6');
@@ -78,6 +87,11 @@ const sets = (family: Family): SetDefinition[] => [
   // Connections of TCP that the server of this node has taken: they stay with it to their end.
   { name: 'flows', key: flowOf(family), dynamicSize: largestFlows },
 ];
+
+const setsOf: Readonly<Record<Family, TableWithSets>> = {
+  IPv4: { ...tableOf('IPv4'), sets: sets('IPv4') },
+  IPv6: { ...tableOf('IPv6'), sets: sets('IPv6') },
+};
 
 function chains(family: Family): Chain[] {
   const flow: Expr = { kind: 'concat', parts: flowOf(family) };
