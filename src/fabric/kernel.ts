@@ -24,6 +24,7 @@ import {
   type PresentRoute,
   type Stale,
 } from './state.ts';
+import { isWireguardSurprise } from './surprises.ts';
 
 /** What was done, each in one line; and what the kernel refused. */
 export interface Written {
@@ -70,6 +71,17 @@ export class FabricKernel {
     }
     this.#state = state;
     this.#devices = devices;
+  }
+
+  /** Whether someone else changed a WireGuard device or its peers, of which the kernel announces nothing. */
+  hasStrangeWireguard(): boolean {
+    const state = this.#state;
+    if (state === undefined) return false;
+    return [...this.#devices].some(([name, index]) => {
+      if (state.links.get(name)?.kind !== 'wireguard') return false;
+      const device = this.#openWireguard()?.device(index);
+      return device !== undefined && isWireguardSurprise(name, device, state);
+    });
   }
 
   #openWireguard(): Wireguard | undefined {

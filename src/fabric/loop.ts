@@ -28,6 +28,9 @@ const retryMs = 2_000;
 /** The slow comparison of the kernel with the memory, in ms. */
 const auditMs = 300_000;
 
+/** How often the peers of an encrypted cluster, of which the kernel announces nothing, are looked at, in ms. */
+const glanceMs = 1_000;
+
 export interface LoopOptions {
   readonly client: Client;
   readonly context: FabricContext;
@@ -113,7 +116,11 @@ export class FabricLoop {
       }),
     );
     const audit = setInterval(() => this.#lookAnew(0), auditMs).unref();
-    this.#ends.push(() => clearInterval(audit));
+    const glance = setInterval(() => this.#glance(), glanceMs).unref();
+    this.#ends.push(
+      () => clearInterval(audit),
+      () => clearInterval(glance),
+    );
   }
 
   async stop(): Promise<void> {
@@ -127,6 +134,18 @@ export class FabricLoop {
 
   get #isReady(): boolean {
     return this.#nodes.isSynced && this.#configs.isSynced;
+  }
+
+  #glance(): void {
+    try {
+      if (this.#unread || !this.#kernel.hasStrangeWireguard()) return;
+    } catch (error) {
+      // A device that has just gone: that is announced.
+      this.#options.log.debug({ err: error }, 'the peers cannot be looked at');
+      return;
+    }
+    this.#surprised = true;
+    this.#lookAnew(0);
   }
 
   #lookAnew(delayMs: number): void {

@@ -4,10 +4,12 @@ import { test } from 'node:test';
 import { RTM_DELLINK, RTM_NEWLINK } from '../linux/links.ts';
 import { attribute, type Message, text, u32 } from '../linux/netlink.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from '../linux/routes.ts';
+import type { WireguardDevice } from '../linux/wireguard.ts';
 import { asCidr, asIp, type Mac } from '../net/address.ts';
+import { keyFromBytes, type WireguardKey } from '../net/wireguard-key.ts';
 import { fabricProtocol } from './protocol.ts';
 import { emptyState, keyOf } from './state.ts';
-import { isSurprise } from './surprises.ts';
+import { isSurprise, isWireguardSurprise } from './surprises.ts';
 
 const device = 7;
 const devices = new Map([['weft-vxlan', device]]);
@@ -60,4 +62,32 @@ test('a route that was deleted or replaced by someone else is, and so is a loss 
   assert.ok(surprising(ipv4Route(RTM_NEWROUTE, 9, 4, 0x100)));
   assert.equal(surprising(ipv4Route(RTM_DELROUTE, 3, 4)), false);
   assert.ok(isSurprise({ type: 'overrun' }, { state, devices, underlay: new Set() }));
+});
+
+test('a WireGuard device whose key, port or peers are others than remembered is a surprise; a peer that speaks from elsewhere is none', () => {
+  const key = (number: number): WireguardKey => keyFromBytes(Buffer.alloc(32, number));
+  const memory = emptyState();
+  const link = 'weft-wg';
+  memory.links.set(link, { kind: 'wireguard', name: link, mtu: 1440, up: true, port: 51820, publicKey: key(1) });
+  const [range, other] = [asCidr('10.244.1.0/24'), asCidr('172.18.0.3/32')];
+  const peer = { publicKey: key(2), endpoint: { address: asIp('172.18.0.3'), port: 51820 }, allowed: [range, other] };
+  memory.wireguardPeers.set(keyOf.wireguardPeer({ link, ...peer }), { ...peer, link, endpoint: asIp('172.18.0.3') });
+  const whole: WireguardDevice = { publicKey: key(1), port: 51820, peers: [peer] };
+  const isStrange = (part: Partial<WireguardDevice>): boolean =>
+    isWireguardSurprise(link, { ...whole, ...part }, memory);
+  for (const peers of [
+    [{ ...peer, allowed: [other, range] }],
+    [{ ...peer, endpoint: { address: asIp('172.18.0.9'), port: 1 } }],
+  ])
+    assert.equal(isStrange({ peers }), false);
+  for (const part of [
+    { peers: [] },
+    { peers: [{ ...peer, allowed: [range] }] },
+    { peers: [{ ...peer, publicKey: key(3) }] },
+    { peers: [peer, { ...peer, publicKey: key(3), allowed: [] }] },
+    { publicKey: key(4) },
+    { port: 1 },
+  ])
+    assert.equal(isStrange(part), true, JSON.stringify(part));
+  assert.equal(isWireguardSurprise('wg0', { ...whole, peers: [] }, memory), false, 'a device of others');
 });

@@ -7,6 +7,8 @@ import { flag, type Message } from '../linux/netlink.ts';
 import type { MonitorEvent } from '../linux/netlink-monitor.ts';
 import { mainTable, parseRoute, RTM_DELROUTE, RTM_NEWROUTE } from '../linux/routes.ts';
 import { parseRule, RTM_DELRULE } from '../linux/rules.ts';
+import type { WireguardDevice } from '../linux/wireguard.ts';
+import type { Cidr } from '../net/address.ts';
 import { fabricProtocol } from './protocol.ts';
 import { type KernelState, keyOf } from './state.ts';
 
@@ -109,4 +111,31 @@ function contradictsNeighbour(message: Message, memory: Memory): boolean {
   if (known === undefined) return false;
   const neighbour = isNew ? parseNeighbour(message) : undefined;
   return neighbour?.permanent !== true || neighbour.mac !== known.mac;
+}
+
+/**
+ * Whether someone else changed the key, the port or the peers of a WireGuard device, of which the kernel announces
+ * nothing. Endpoints do not count: the kernel follows a peer that speaks from elsewhere.
+ */
+export function isWireguardSurprise(
+  name: string,
+  { publicKey, port, peers }: WireguardDevice,
+  { links, wireguardPeers }: Pick<KernelState, 'links' | 'wireguardPeers'>,
+): boolean {
+  const link = links.get(name);
+  if (link?.kind !== 'wireguard') return false;
+  if (link.publicKey !== publicKey || link.port !== port) return true;
+  const known = [...wireguardPeers.values()].filter((peer) => peer.link === name);
+  return (
+    known.length !== peers.length ||
+    peers.some((peer) => {
+      const remembered = wireguardPeers.get(keyOf.wireguardPeer({ link: name, publicKey: peer.publicKey }));
+      return remembered === undefined || !hasSameRanges(remembered.allowed, peer.allowed);
+    })
+  );
+}
+
+function hasSameRanges(one: readonly Cidr[], other: readonly Cidr[]): boolean {
+  const ranges = new Set(one);
+  return ranges.size === other.length && other.every((range) => ranges.has(range));
 }

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { fabricAnnotation } from '../../src/k8s/network-config.ts';
 import { runIn } from '../cni/lab.ts';
 import { node as nodeObject } from '../cni/static-client.ts';
-import { ModelLab, mtuOf, peersOf, routesOf, until } from './model.ts';
+import { changePeers, ModelLab, mtuOf, peersOf, routesOf, until } from './model.ts';
 import { probe, Talker } from './probe.ts';
 import { Sniffer } from './sniffer.ts';
 
@@ -164,6 +164,13 @@ test('what is deleted or changed by hand is put right', async () => {
     ]);
   };
   const whole = picture();
+  const isWhole = (): boolean => {
+    try {
+      return picture() === whole;
+    } catch {
+      return false;
+    }
+  };
   for (const command of [
     'link delete weft-wg',
     'link set weft-wg down',
@@ -173,14 +180,15 @@ test('what is deleted or changed by hand is put right', async () => {
     'rule delete priority 1180',
   ]) {
     runIn(a.netns, 'ip', ...command.split(' '));
-    await until(`${command} is put right`, () => {
-      try {
-        return picture() === whole;
-      } catch {
-        return false;
-      }
-    });
+    await until(`${command} is put right`, isWhole);
   }
+  // Of peers the kernel announces nothing.
+  const [peer] = peersOf(a.netns);
+  assert.ok(peer);
+  changePeers(a.netns, (wireguard, link) => wireguard.removePeer(link, peer.publicKey));
+  await until('a peer that was deleted is put right', isWhole);
+  changePeers(a.netns, (wireguard, link) => wireguard.setPeer(link, { ...peer, allowed: peer.allowed.slice(1) }));
+  await until('a range that was taken from a peer is put right', isWhole);
   const [from, to] = model.pods;
   assert.ok(from && to);
   for (const host of to.addresses) runIn(from.netns, 'busybox', 'ping', '-c', '1', '-W', '2', host);

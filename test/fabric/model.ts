@@ -190,6 +190,15 @@ export function peersOf(netns: string): readonly WireguardPeer[] {
   return wireguard?.device(link.index).peers ?? [];
 }
 
+/** Does as someone would who has `wg` on a node. */
+export function changePeers(netns: string, change: (wireguard: Wireguard, link: number) => void): void {
+  using nl = Netlink.open(netnsPath(netns));
+  using wireguard = Wireguard.open(netnsPath(netns));
+  const link = findLink(nl, 'weft-wg');
+  if (link === undefined || wireguard === undefined) throw new Error(`${netns} has no WireGuard device`);
+  change(wireguard, link.index);
+}
+
 /** How many nodes a node reaches through tunnels, by both families; NaN while they differ. */
 function tunnelsOf(netns: string): number {
   const [four, six] = [routesOf(netns), runIn(netns, 'ip', '-6', 'route', 'show', 'proto', '118')].map(
