@@ -107,12 +107,35 @@ function entranceRows(entrance: Entrance, kernel: readonly KernelEntry[]): strin
   ];
 }
 
+/** An address with more entries than this has a row for each endpoint, and not one for each of its slots. */
+const mostSlots = 16;
+
+/** Entries of a map whose keys differ in their last number alone and that lead to the same place become one. */
+export function slotsTogether(kernel: readonly KernelEntry[]): KernelEntry[] {
+  const beginning = ({ place, key }: KernelEntry): string => `${place} ${key.replace(/ \. \d+$/, '')}`;
+  const counts = new Map<string, number>();
+  for (const entry of kernel) counts.set(beginning(entry), (counts.get(beginning(entry)) ?? 0) + 1);
+  const groups = new Map<string, KernelEntry[]>();
+  for (const entry of kernel) {
+    const isSlot = (counts.get(beginning(entry)) ?? 0) > mostSlots && entry.state === 'as decided';
+    const name = isSlot ? `${beginning(entry)} to ${entry.found}` : `${entry.place} ${entry.key}`;
+    groups.set(name, [...(groups.get(name) ?? []), entry]);
+  }
+  return [...groups.values()].flatMap((entries) => {
+    const [first] = entries;
+    if (first === undefined || entries.length === 1) return entries;
+    const packets = entries.reduce((sum, entry) => sum + (entry.packets ?? 0), 0);
+    const key = first.key.replace(/\d+$/, `${entries.length} slots`);
+    return [{ ...first, key, ...(first.packets !== undefined && { packets }) }];
+  });
+}
+
 function printKernel(kernel: readonly KernelEntry[]): void {
   const wrong = kernel.filter(({ state }) => state !== 'as decided');
   print('');
   printTable([
     ['IN THE KERNEL', 'KEY', 'VALUE', 'PACKETS', 'STATE'],
-    ...kernel.map(({ place, key, wanted = '', found, packets, state }) => [
+    ...slotsTogether(kernel).map(({ place, key, wanted = '', found, packets, state }) => [
       place,
       key,
       state === 'different' ? `${found ?? ''} (decided: ${wanted})` : (found ?? wanted),

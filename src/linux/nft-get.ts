@@ -12,24 +12,40 @@ export interface HeldElement {
   readonly bytes?: number;
 }
 
-/** The elements with these keys, in their order; undefined for one that is not there. */
+/** nft(8) 1.0.6 ends with a segmentation fault where it is asked for some hundreds of keys at once. */
+const mostAtOnce = 50;
+
+/**
+ * The elements with these keys, in their order; undefined for one that is not there. Of many keys the whole set is read.
+ * Throws an Error where nft cannot be asked.
+ */
 export function getElements(
   netns: NetnsRef,
   table: TableName,
   set: string,
   keys: readonly ElementText[],
 ): (HeldElement | undefined)[] {
+  const { family, name } = table;
+  if (keys.length > mostAtOnce) {
+    const whole = (kind: string): string | undefined => ask(netns, ['list', kind, family, name, set]);
+    const held = readHeld(whole('map') ?? whole('set') ?? '');
+    return keys.map((key) => held.get(key));
+  }
   if (keys.length === 0) return [];
-  const argv = ['get', 'element', table.family, table.name, set, `{ ${keys.join(', ')} }`];
-  const result = inNetns(netns, () => spawnSync('nft', argv, { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 }));
-  if (result.error !== undefined) throw new Error(`nft cannot be run: ${result.error.message}`);
-  if (result.status !== 0 && !/No such file or directory/.test(result.stderr))
-    throw new Error(`nft cannot look ${set} up in the table ${table.name}: ${firstLine(result.stderr)}`);
-  const found = result.status === 0 ? readHeld(result.stdout) : new Map<string, HeldElement>();
+  const found = readHeld(ask(netns, ['get', 'element', family, name, set, `{ ${keys.join(', ')} }`]) ?? '');
   // One that is missing makes nft say nothing about the others.
   if (found.size < keys.length && keys.length > 1) return keys.flatMap((key) => getElements(netns, table, set, [key]));
   // nft has an order of its own.
   return keys.map((key) => found.get(key) ?? (keys.length === 1 ? [...found.values()][0] : undefined));
+}
+
+/** What nft prints; undefined where it says that there is no such thing. */
+function ask(netns: NetnsRef, argv: readonly string[]): string | undefined {
+  const result = inNetns(netns, () => spawnSync('nft', argv, { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 }));
+  if (result.error !== undefined) throw new Error(`nft cannot be run: ${result.error.message}`);
+  if (result.status === 0) return result.stdout;
+  if (/No such file or directory/.test(result.stderr)) return undefined;
+  throw new Error(`nft ${argv.slice(0, 5).join(' ')}: ${result.stderr.split('\n', 1)[0] || 'it was killed'}`);
 }
 
 /** The elements that `nft get element` prints, by their keys. */
@@ -49,8 +65,6 @@ export function readHeld(output: string): Map<string, HeldElement> {
       }),
   );
 }
-
-const firstLine = (text: string | null): string => text?.split('\n', 1)[0] ?? 'it was killed';
 
 /** Marks are printed in hexadecimal. */
 const inDecimal = (text: string): string => text.replaceAll(/\b0x[0-9a-f]+\b/g, (hex) => String(Number(hex)));

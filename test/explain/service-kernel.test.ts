@@ -1,6 +1,7 @@
 // What is told of a Service in the kernel, beside what the proxy has written there.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { slotsTogether } from '../../src/cli/service-report.ts';
 import { serviceInKernel } from '../../src/explain/service-kernel.ts';
 import { viewService } from '../../src/explain/service-view.ts';
 import { netnsPath } from '../../src/linux/netns.ts';
@@ -19,6 +20,9 @@ const web = service('web', {
   ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }],
 });
 const sticky = service('sticky', { clusterIP: '10.96.0.2', clusterIPs: ['10.96.0.2'], sessionAffinity: 'ClientIP' });
+const plain = service('chosen', { clusterIP: '10.96.0.3', clusterIPs: ['10.96.0.3'] });
+const annotations = { 'weft.dev/endpoint-choice': 'client-address' };
+const chosen = { ...plain, metadata: { ...plain.metadata, annotations } };
 const pods = [{ ip: '10.244.1.2' }, { ip: '10.244.1.3' }];
 
 describe('a Service in the kernel', { timeout: 60_000 }, () => {
@@ -33,16 +37,37 @@ describe('a Service in the kernel', { timeout: 60_000 }, () => {
   before(async () => {
     network = new Network();
     await Promise.all([network.serve('a', 'a'), network.serve('b', 'b')]);
-    await new ProxyProcess(network).start(web, slice('web', pods), sticky, slice('sticky', pods));
+    await new ProxyProcess(network).start(
+      web,
+      slice('web', pods),
+      sticky,
+      slice('sticky', pods),
+      chosen,
+      slice('chosen', pods),
+    );
   });
   after(() => network.remove());
 
   test('every entry is there as decided, with session affinity too', () => {
-    for (const each of [web, sticky]) {
+    for (const each of [web, sticky, chosen]) {
       const entries = kernel(each);
       assert.ok(entries.length > 5);
       for (const entry of entries) assert.equal(entry.state, 'as decided', JSON.stringify(entry));
     }
+  });
+
+  test('of a choice by the client’s address there is a row for each endpoint, not for each of 1,024 slots', () => {
+    const entries = kernel(chosen);
+    const slots = slotsTogether(entries).filter(({ place }) => place === 'map endpoints-tcp');
+    assert.deepEqual(
+      slots.map(({ found }) => found),
+      ['10.244.1.2 . 8080', '10.244.1.3 . 8080'],
+    );
+    const counts = slots.map(({ key }) => Number(/^10\.96\.0\.3 \. 80 \. (\d+) slots$/.exec(key)?.[1]));
+    assert.equal(
+      counts.reduce((sum, count) => sum + count),
+      1024,
+    );
   });
 
   test('connections are counted at the address and at the endpoint that got them', async () => {
