@@ -1,22 +1,37 @@
 // Measures the DNS server on one core beside Debian's NSD, Knot, Unbound and dnsmasq with the same names: answers a
-// second, processor time for each, latency at half of that load; its memory; how soon a change is in its answers.
-// Usage: scripts/node bench/dns.ts [SECONDS]   (needs dnsperf; servers that are not installed are left out)
-import { execFile } from 'node:child_process';
+// second, processor time for each, latency at half of that load; its memory; how soon a change is in its answers. Then
+// Weft and Knot with one and two threads, over UDP, TCP and for reverse names.
+// Usage: scripts/node bench/dns.ts [SECONDS [small|many|large|threads]]   (as root; needs dnsperf; servers that are not installed are left out)
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { questionEnd, readHeader, readRecords, writeQuery } from '../src/dns/wire.ts';
-import { type Api, headless, slice, startApi } from './dns/api.ts';
+import { type Api, addressOf, headless, slice, startApi } from './dns/api.ts';
 import { type Candidate, candidates, type Started, startServer, stopServer } from './dns/servers.ts';
 
 const run = promisify(execFile);
-const seconds = Number(process.argv[2] ?? 3);
-const [clientCore, serverCore] = [0, 1];
+const [duration = '3', only] = process.argv.slice(2);
+const seconds = Number(duration);
+const clientCore = '0';
+const serverCore = '1';
 const ticksPerSecond = 100;
+const realtime = ['chrt', '--rr', '1'] as const;
+/** dnsperf gives times that are its own where it is asked for more. */
+const mostMeasured = 40_000;
 const zone = 'cluster.local';
 
 /** A port that is free now: name servers cannot be asked for any. */
@@ -34,6 +49,9 @@ const sets: Record<string, (services: number) => string[]> = {
   srv: (services) => picks(services, (index) => `_http._tcp.svc-${index}.default.svc.${zone} SRV`),
   headless: () => [`${headless.name}.default.svc.${zone} A`],
 };
+
+const reverse = (services: number): string[] =>
+  picks(services, (index) => `${addressOf(index).split('.').reverse().join('.')}.in-addr.arpa PTR`);
 
 /** The same questions for all servers, in an order that no cache foresees. */
 function picks(services: number, line: (index: number) => string): string[] {
@@ -71,32 +89,30 @@ interface Figures {
   readonly lost: number;
 }
 
+interface LoadOptions {
+  /** The cores of the client. */
+  readonly cores?: string;
+  /** Of `dnsperf`. */
+  readonly more?: readonly string[];
+  /** Before all else that the machine does: what others take is not the server's. */
+  readonly first?: boolean;
+}
+
+/** Asks the questions in a file; what dnsperf prints goes to another one, so that nobody is kept waiting by its reader. */
 async function load(
   file: string,
   port: number,
   pid: number,
-  more: readonly string[] = [],
+  { cores = clientCore, more = [], first = false }: LoadOptions = {},
 ): Promise<Figures & { output: string }> {
   const before = processorTime(pid);
-  const { stdout } = await run(
-    'taskset',
-    [
-      '-c',
-      String(clientCore),
-      'dnsperf',
-      '-s',
-      '127.0.0.1',
-      '-p',
-      String(port),
-      '-d',
-      file,
-      '-e',
-      '-l',
-      String(seconds),
-      ...more,
-    ],
-    { maxBuffer: 1 << 30 },
-  );
+  const out = openSync(`${file}.out`, 'w');
+  const command = ['taskset', '-c', cores, 'dnsperf', '-s', '127.0.0.1', '-p', String(port), '-d', file, '-e'];
+  const [program = '', ...args] = [...(first ? realtime : []), ...command, '-l', String(seconds), ...more];
+  const child = spawn(program, args, { stdio: ['ignore', out, 'ignore'] });
+  await once(child, 'exit');
+  closeSync(out);
+  const stdout = readFileSync(`${file}.out`, 'utf8');
   const number = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
   const answers = number(/Queries completed:\s+(\d+)/);
   return {
@@ -144,10 +160,11 @@ async function withServer(
   services: number,
   api: Api,
   work: (server: Started, port: number, folder: string) => Promise<void>,
+  { cores = serverCore, threads = 1 } = {},
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'weft-bench-dns-'));
   const port = await freePort();
-  const server = startServer(candidate, candidate.command(folder, services, port, api.url), serverCore);
+  const server = startServer(candidate, candidate.command(folder, services, port, api.url, threads), cores);
   try {
     await answering(port, `svc-${services - 1}.default.svc.${zone}`);
     await work(server, port, folder);
@@ -155,6 +172,13 @@ async function withServer(
     await stopServer(server);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+const full = ['-c', '20', '-q', '200'];
+
+/** Whether a process runs before all else that the machine does, as the client then does. */
+function runFirst(pid: number, first: boolean): void {
+  execFileSync('chrt', ['--all-tasks', first ? '--rr' : '--other', '--pid', first ? '1' : '0', String(pid)]);
 }
 
 async function compare(services: number): Promise<void> {
@@ -176,12 +200,15 @@ async function compare(services: number): Promise<void> {
         writeFileSync(file, `${lines(services).join('\n')}\n`);
         // Each name once before: what a server writes at the first question, or reads from memory, is not measured.
         await run('dnsperf', ['-s', '127.0.0.1', '-p', String(port), '-d', file, '-e', '-n', '1']);
-        const { rate, cpu, lost } = await load(file, port, pid, ['-c', '20', '-q', '200']);
+        const { rate, cpu, lost } = await load(file, port, pid, { more: full });
         rates.set(`${candidate.name} ${name}`, rate);
         if (name === 'hits') half = Math.round(rate / 2);
         cells.push(`${Math.round(rate)} (${cpu.toFixed(1)})${lost > 0 ? ` -${lost}` : ''}`);
       }
-      const { output } = await load(join(folder, 'hits.txt'), port, pid, ['-c', '20', '-Q', String(half), '-v']);
+      runFirst(pid, true);
+      const more = ['-c', '20', '-Q', String(Math.min(half, mostMeasured)), '-v'];
+      const { output } = await load(join(folder, 'hits.txt'), port, pid, { more, first: true });
+      runFirst(pid, false);
       const all = latencies(output);
       cells.push(`${quantile(all, 0.5).toFixed(2)}/${quantile(all, 0.99).toFixed(2)} ms`);
       cells.push(`${Math.round(memory(pid, 'VmRSS'))} MB`);
@@ -241,10 +268,59 @@ async function large(): Promise<void> {
   api.close();
 }
 
+/** Several threads, on all cores but those of the client; where there are two, they share them with it. */
+async function compareThreads(): Promise<void> {
+  const services = 1000;
+  const cores = availableParallelism();
+  const [clientCores, serverCores] = cores < 4 ? ['0-1', '0-1'] : ['0-1', `2-${cores - 1}`];
+  console.log(`\nThreads, on ${cores} cores: answers a second (µs of processor time each)`);
+  console.log(['', 'threads', 'UDP', 'TCP', 'reverse', 'memory'].map((text) => text.padStart(20)).join(''));
+  for (const candidate of candidates.filter(({ program, hasThreads }) => program !== undefined && hasThreads === true))
+    for (const threads of candidate.name === 'Weft' ? [0, 1, 2] : [1, 2]) {
+      const corefile = `.:53 {
+  kubernetes ${zone} in-addr.arpa
+  loadbalance
+  ${threads > 0 ? `multisocket ${threads}` : ''}
+}`;
+      const api = await startApi({ services, endpoints: 0, corefile });
+      await withServer(
+        candidate,
+        services,
+        api,
+        async ({ pid }, port, folder) => {
+          const cells: string[] = [];
+          const questions = { hits: sets.hits?.(services) ?? [], reverse: reverse(services) };
+          for (const [name, mode] of [
+            ['hits', 'udp'],
+            ['hits', 'tcp'],
+            ['reverse', 'udp'],
+          ] as const) {
+            if (candidate.name !== 'Weft' && name === 'reverse') continue;
+            const file = join(folder, name);
+            writeFileSync(file, `${questions[name].join('\n')}\n`);
+            const more = ['-m', mode, '-T', '2', ...full];
+            await load(file, port, pid, { cores: clientCores, more: [...more, '-n', '1'] });
+            const { rate, cpu, lost } = await load(file, port, pid, { cores: clientCores, more });
+            cells.push(`${Math.round(rate)} (${cpu.toFixed(1)})${lost > 0 ? ` -${lost}` : ''}`);
+          }
+          while (cells.length < 3) cells.push('–');
+          cells.push(`${Math.round(memory(pid, 'VmRSS'))} MB`);
+          console.log([candidate.name, String(threads), ...cells].map((text) => text.padStart(20)).join(''));
+        },
+        { cores: serverCores, threads },
+      );
+      api.close();
+    }
+}
+
 if (!existsSync('/usr/bin/dnsperf')) {
   console.error('bench/dns.ts: dnsperf is missing: apt-get install dnsperf knot nsd unbound dnsmasq-base');
   process.exit(1);
 }
-await compare(1000);
-await compare(100_000);
-await large();
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  small: () => compare(1000),
+  many: () => compare(100_000),
+  large,
+  threads: compareThreads,
+};
+for (const [name, part] of Object.entries(parts)) if (only === undefined || only === name) await part();

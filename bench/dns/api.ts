@@ -6,6 +6,8 @@ export interface Content {
   readonly services: number;
   /** Endpoints of each Service. */
   readonly endpoints: number;
+  /** That of the ConfigMap coredns; there is none where it is absent. */
+  readonly corefile?: string;
 }
 
 const namespace = 'default';
@@ -58,7 +60,7 @@ export interface Api {
 }
 
 /** Starts it on 127.0.0.1. */
-export async function startApi({ services, endpoints }: Content): Promise<Api> {
+export async function startApi({ services, endpoints, corefile }: Content): Promise<Api> {
   const watchers = new Set<ServerResponse>();
   const many = Array.from({ length: headless.endpoints }, (_, index) => `10.199.0.${index + 1}`);
   /** Objects are made when they are listed: the benchmark's own memory is not the question. */
@@ -77,6 +79,15 @@ export async function startApi({ services, endpoints }: Content): Promise<Api> {
               Array.from({ length: endpoints }, (_, pod) => podAddress((index - 1) * endpoints + pod)),
             ),
     },
+    '/api/v1/namespaces/kube-system/configmaps': {
+      count: corefile === undefined ? 0 : 1,
+      at: () => ({
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { ...meta('coredns'), namespace: 'kube-system' },
+        data: { Corefile: corefile },
+      }),
+    },
     '/api/v1/namespaces': { count: 1, at: () => ({ apiVersion: 'v1', kind: 'Namespace', metadata: meta(namespace) }) },
   };
   const server = createServer((request, response) => {
@@ -86,7 +97,9 @@ export async function startApi({ services, endpoints }: Content): Promise<Api> {
       if (url.pathname.endsWith('endpointslices')) watchers.add(response);
       return response.flushHeaders();
     }
-    const { count, at } = collections[url.pathname] ?? { count: 0, at: () => ({}) };
+    // The ConfigMap coredns-custom is asked for too.
+    const isOther = (url.searchParams.get('fieldSelector') ?? 'metadata.name=coredns') !== 'metadata.name=coredns';
+    const { count, at } = (isOther ? undefined : collections[url.pathname]) ?? { count: 0, at: () => ({}) };
     const from = Number(url.searchParams.get('continue') ?? 0);
     const to = Math.min(count, from + Number(url.searchParams.get('limit') ?? count));
     const items = Array.from({ length: to - from }, (_, index) => at(from + index));

@@ -18,7 +18,10 @@ export interface Candidate {
   readonly program: string | undefined;
   /** Sets of questions that it cannot be asked in earnest. */
   readonly without?: readonly string[];
-  command(folder: string, services: number, port: number, api: string): readonly string[];
+  /** `threads` is how many answer at once, where it can be told. */
+  command(folder: string, services: number, port: number, api: string, threads?: number): readonly string[];
+  /** Whether it can be told how many threads answer. */
+  readonly hasThreads?: boolean;
 }
 
 const zone = 'cluster.local';
@@ -76,6 +79,7 @@ const write = (folder: string, name: string, text: string): string => {
 export const candidates: readonly Candidate[] = [
   {
     name: 'Weft',
+    hasThreads: true,
     program: process.execPath,
     command: (_folder, _services, port, api) => [
       ...[process.execPath, '--disable-warning=ExperimentalWarning', '--max-semi-space-size=2', '--v8-pool-size=1'],
@@ -84,13 +88,14 @@ export const candidates: readonly Candidate[] = [
   },
   {
     name: 'Knot',
+    hasThreads: true,
     program: find('/usr/sbin/knotd'),
-    command(folder, services, port) {
+    command(folder, services, port, _api, threads = 1) {
       mkdirSync(join(folder, 'db'), { recursive: true });
       const config = `server:
   rundir: ${folder}
   listen: 127.0.0.1@${port}
-  udp-workers: 1
+  udp-workers: ${threads}
   tcp-workers: 1
   background-workers: 1
   udp-max-payload: 1232
@@ -188,9 +193,9 @@ remote-control:
   },
 ];
 
-/** Starts a server on that core. */
-export function startServer(candidate: Candidate, command: readonly string[], core: number): Started {
-  const [file = '', ...args] = ['taskset', '-c', String(core), ...command];
+/** Starts a server on those cores. */
+export function startServer(candidate: Candidate, command: readonly string[], cores: string): Started {
+  const [file = '', ...args] = ['taskset', '-c', cores, ...command];
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, WEFT_LOG: 'silent' } });
   if (child.pid === undefined) throw new Error(`${candidate.name} cannot be started`);
   return { child, pid: child.pid };
