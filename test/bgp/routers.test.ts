@@ -32,6 +32,13 @@ function runningIn(netns: string, command: string, ...args: string[]): Disposabl
   return { [Symbol.dispose]: () => void child.kill('SIGKILL') };
 }
 
+function twoNodes(): BgpLab {
+  const lab = new BgpLab();
+  lab.addNode();
+  lab.addNode();
+  return lab;
+}
+
 /** What must hold with every router: pods of all nodes are reached from behind it, by its own table. */
 async function assertReached(lab: BgpLab, router: string): Promise<void> {
   const routes = (): string => runIn(router, 'ip', 'route');
@@ -54,9 +61,7 @@ test(
   'BIRD with a password: it learns the ranges, and what it offers besides is refused',
   without(false, ''),
   async () => {
-    await using lab = new BgpLab();
-    lab.addNode();
-    lab.addNode();
+    await using lab = twoNodes();
     const router = lab.addRouter(200);
     const data = { tor: Buffer.from("it's: {a} pass\\word").toString('base64') };
     await lab.client.create(secrets, {
@@ -96,9 +101,7 @@ test(
   'FRR: it learns the ranges of both families and reaches the pods',
   without(!existsSync(join(frr, 'bgpd')), 'frr'),
   async () => {
-    await using lab = new BgpLab();
-    lab.addNode();
-    lab.addNode();
+    await using lab = twoNodes();
     await lab.configure(settings());
     const router = lab.addRouter(200);
     const folder = join(lab.root, 'frr');
@@ -144,9 +147,7 @@ test(
   'GoBGP: it learns the ranges, and its network is learned',
   without(spawnSync('gobgpd', ['--version']).error !== undefined, 'gobgpd'),
   async () => {
-    await using lab = new BgpLab();
-    lab.addNode();
-    lab.addNode();
+    await using lab = twoNodes();
     await lab.configure(settings());
     const router = lab.addRouter(200);
     const config = join(lab.root, 'gobgpd.toml');

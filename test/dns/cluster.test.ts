@@ -2,18 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import {
-  apply,
-  cluster,
-  follow,
-  inTools,
-  kubeconfig,
-  kubectl,
-  kubectlEdit,
-  startOutside,
-  until,
-  weft,
-} from './kubectl.ts';
+import { apply, kubeconfig, kubectl, weft } from '../e2e/tools.ts';
+import { cluster, follow, inTools, kubectlEdit, startOutside, until } from './tools.ts';
 import { addressed, denied, startUpstream, type TestUpstream } from './upstream.ts';
 
 let outside: Awaited<ReturnType<typeof startOutside>>;

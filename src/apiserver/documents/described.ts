@@ -45,3 +45,10 @@ function described(definition: Json, words: Json): Json {
     }),
   };
 }
+
+/** A custom kind's own schema with the fields that every object has; `metadata` is how the document refers to theirs. */
+export function withObjectFields(own: Json, metadata: Json): Json {
+  const type = { type: 'string' };
+  const properties = isFields(own.properties) ? own.properties : {};
+  return { ...own, properties: { apiVersion: type, kind: type, ...properties, metadata } };
+}

@@ -3,7 +3,7 @@
 import type { Kind } from '../kinds.ts';
 import { isFields } from '../object.ts';
 import type { Registry } from '../registry.ts';
-import { describedDefinitions, type Json } from './described.ts';
+import { describedDefinitions, type Json, withObjectFields } from './described.ts';
 
 function varint(value: number): Buffer {
   const bytes: number[] = [];
@@ -67,13 +67,7 @@ function namedSchemas(entries: readonly (readonly [string, unknown])[]): Buffer 
 function customDefinition(kind: Kind): Json {
   const own = isFields(kind.custom?.openApi) ? simplified(kind.custom.openApi) : { type: 'object' };
   return {
-    ...own,
-    properties: {
-      apiVersion: { type: 'string' },
-      kind: { type: 'string' },
-      ...(isFields(own.properties) ? own.properties : {}),
-      metadata: { $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' },
-    },
+    ...withObjectFields(own, { $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' }),
     'x-kubernetes-group-version-kind': [{ group: kind.group, version: kind.version, kind: kind.kind }],
   };
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Kind } from '../kinds.ts';
 import { isFields } from '../object.ts';
 import type { Registry } from '../registry.ts';
-import { contentHash, describedDefinitions, type Json } from './described.ts';
+import { contentHash, describedDefinitions, type Json, withObjectFields } from './described.ts';
 
 type Definitions = Readonly<Record<string, Json>>;
 
@@ -82,13 +82,7 @@ function convert(value: unknown, refer: (name: string) => void): unknown {
 function customSchema(kind: Kind): unknown {
   const own = isFields(kind.custom?.openApi) ? kind.custom.openApi : { type: 'object' };
   return {
-    ...own,
-    properties: {
-      apiVersion: { type: 'string' },
-      kind: { type: 'string' },
-      ...(isFields(own.properties) ? own.properties : {}),
-      metadata: { allOf: [{ $ref: `#/components/schemas/${meta}.ObjectMeta` }] },
-    },
+    ...withObjectFields(own, { allOf: [{ $ref: `#/components/schemas/${meta}.ObjectMeta` }] }),
     'x-kubernetes-group-version-kind': [gvk(kind)],
   };
 }

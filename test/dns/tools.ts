@@ -1,51 +1,17 @@
-// The cluster of the DNS tests: made and removed, driven by the real kubectl and by ./weft.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+// What the tests of cluster DNS have besides the tools of all end-to-end tests: their cluster, questions from its pods, a
+// DNS server outside.
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { projectRoot, run } from '../e2e/tools.ts';
 
-const projectRoot = join(import.meta.dirname, '../..');
 export const cluster = 'wtdns';
-const folder = mkdtempSync('/tmp/weft-dns-');
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-export const kubeconfig = join(folder, 'kubeconfig');
-
-export interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(program: string, args: readonly string[], env: Record<string, string> = {}, input = ''): Promise<Result> {
-  return new Promise((resolve) => {
-    const options = { env: { ...process.env, KUBECONFIG: kubeconfig, ...env }, timeout: 300_000, cwd: projectRoot };
-    const child = execFile(program, args, options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr });
-    });
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(input);
-  });
-}
-
-export const weft = (...args: readonly string[]): Promise<Result> => run(join(projectRoot, 'weft'), args);
-
-/** Runs kubectl and returns what it printed; throws with its error where it fails. */
-export async function kubectl(...args: readonly string[]): Promise<string> {
-  const result = await run('kubectl', args);
-  if (result.code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${result.stderr}${result.stdout}`);
-  return result.stdout;
-}
-
-export async function apply(manifest: string): Promise<void> {
-  const result = await run('kubectl', ['apply', '-f', '-'], {}, manifest);
-  if (result.code !== 0) throw new Error(`kubectl apply: ${result.stderr}`);
-}
 
 /** `kubectl edit` with an editor that runs this expression of sed(1). */
 export async function kubectlEdit(expression: string, ...what: readonly string[]): Promise<void> {
-  const result = await run('kubectl', ['edit', ...what], { KUBE_EDITOR: `sed -i -e '${expression}'` });
+  const result = await run('kubectl', ['edit', ...what], { env: { KUBE_EDITOR: `sed -i -e '${expression}'` } });
   if (result.code !== 0) throw new Error(`kubectl edit: ${result.stderr}${result.stdout}`);
 }
 
