@@ -6,7 +6,7 @@ import { ensureImage } from '../images/build.ts';
 import { startImageGateway } from '../images/gateway.ts';
 import { ImageStore } from '../images/store.ts';
 import type { Client } from '../k8s/client.ts';
-import { nodes, services } from '../k8s/resources.ts';
+import { nodes, pods, services } from '../k8s/resources.ts';
 import { netnsPath } from '../linux/netns.ts';
 import type { Log } from '../log/log.ts';
 import type { Cidr } from '../net/address.ts';
@@ -190,9 +190,11 @@ class Supervisor {
     nodeCache.stop();
     await objects;
     await progress.step('Images', () => images);
+    const servers = client.cache(pods, { namespace: 'kube-system', labelSelector: 'k8s-app=kube-dns' });
     await progress.step('Cluster DNS', () =>
-      this.#within('cluster DNS to answer', dnsReady(layout, dnsAddresses(settings), this.#ended.signal)),
+      this.#within('cluster DNS to answer', dnsReady(layout, dnsAddresses(settings), servers, this.#ended.signal)),
     );
+    servers.stop();
     progress.ready();
     this.#log.info('the cluster is ready');
   }
