@@ -69,7 +69,24 @@ export interface BGPPeer extends KubeObject {
     ebgpMultiHop?: boolean;
     password?: string;
     passwordSecret?: { name?: string; namespace?: string };
+    /** The name of a BFDProfile in the same namespace. */
+    bfdProfile?: string;
     nodeSelectors?: LabelSelector[];
+  };
+}
+
+/** How fast two neighbours notice that the way between them is gone (RFC 5880); intervals in ms. */
+export interface BFDProfile extends KubeObject {
+  spec?: {
+    receiveInterval?: number;
+    transmitInterval?: number;
+    /** After so many packets without one in return the way is gone. */
+    detectMultiplier?: number;
+    echoInterval?: number;
+    echoMode?: boolean;
+    /** Waits for the other side to begin. */
+    passiveMode?: boolean;
+    minimumTtl?: number;
   };
 }
 
@@ -80,6 +97,14 @@ export interface Community extends KubeObject {
 /** Says which node announces a Service's address by ARP and neighbour advertisements. */
 export interface ServiceL2Status extends KubeObject {
   status?: { node?: string; serviceName?: string; serviceNamespace?: string; interfaces?: { name?: string }[] };
+}
+
+/** Bidirectional forwarding detection of one session; intervals in ms. */
+export interface NodeBfd {
+  receiveInterval: number;
+  transmitInterval: number;
+  detectMultiplier: number;
+  passive?: boolean;
 }
 
 /** A router outside of the cluster with which one node speaks, for load balancers alone. */
@@ -98,6 +123,7 @@ export interface NodeBgpPeer {
   multihop?: boolean;
   password?: string;
   passwordSecret?: { namespace: string; name: string };
+  bfd?: NodeBfd;
 }
 
 /** A range of load balancers' addresses that one node announces. */
@@ -134,6 +160,7 @@ export const ipAddressPools = custom<IPAddressPool>(metallb, 'v1beta1', 'ipaddre
 export const l2Advertisements = custom<L2Advertisement>(metallb, 'v1beta1', 'l2advertisements', 'L2Advertisement');
 export const bgpAdvertisements = custom<BGPAdvertisement>(metallb, 'v1beta1', 'bgpadvertisements', 'BGPAdvertisement');
 export const bgpPeers = custom<BGPPeer>(metallb, 'v1beta2', 'bgppeers', 'BGPPeer');
+export const bfdProfiles = custom<BFDProfile>(metallb, 'v1beta1', 'bfdprofiles', 'BFDProfile');
 export const communities = custom<Community>(metallb, 'v1beta1', 'communities', 'Community');
 export const serviceL2Statuses = custom<ServiceL2Status>(metallb, 'v1beta1', 'servicel2statuses', 'ServiceL2Status');
 export const nodeBgpAnnouncements: Resource<NodeBGPAnnouncement> = {

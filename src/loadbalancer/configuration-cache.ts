@@ -1,9 +1,20 @@
 // Follows the objects by which load balancers are configured, and tells of each change once it is known whole.
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Cache, Client } from '../k8s/client.ts';
-import { bgpAdvertisements, bgpPeers, communities, ipAddressPools, l2Advertisements } from '../k8s/load-balancer.ts';
+import {
+  bfdProfiles,
+  bgpAdvertisements,
+  bgpPeers,
+  communities,
+  ipAddressPools,
+  l2Advertisements,
+} from '../k8s/load-balancer.ts';
 import type { KubeObject } from '../k8s/object.ts';
 import { type Configuration, ConfigurationReader } from './configuration.ts';
+
+/** So long BFDProfiles are waited for, in ms: a cluster that has had load balancers for longer may not know the kind. */
+const profilePatienceMs = 5000;
 
 export interface ConfigurationCache {
   /** Resolves when every kind has been listed. */
@@ -20,6 +31,7 @@ export function followConfiguration(client: Pick<Client, 'cache'>): Configuratio
   const bgp = client.cache(bgpAdvertisements);
   const peers = client.cache(bgpPeers);
   const aliases = client.cache(communities);
+  const profiles = client.cache(bfdProfiles);
   const all: readonly Pick<Cache<KubeObject>, 'synced' | 'stop'>[] = [pools, l2, bgp, peers, aliases];
   const reader = new ConfigurationReader();
   const listeners: (() => void)[] = [];
@@ -45,8 +57,12 @@ export function followConfiguration(client: Pick<Client, 'cache'>): Configuratio
   follow(bgp);
   follow(peers);
   follow(aliases);
+  follow(profiles);
   return {
-    synced: Promise.all(all.map((cache) => cache.synced)),
+    synced: Promise.all([
+      ...all.map((cache) => cache.synced),
+      Promise.race([profiles.synced, delay(profilePatienceMs, undefined, { ref: false })]),
+    ]),
     get current() {
       current ??= reader.read({
         pools: pools.list(),
@@ -54,6 +70,7 @@ export function followConfiguration(client: Pick<Client, 'cache'>): Configuratio
         bgp: bgp.list(),
         peers: peers.list(),
         communities: aliases.list(),
+        profiles: profiles.list(),
       });
       return current;
     },
@@ -61,7 +78,7 @@ export function followConfiguration(client: Pick<Client, 'cache'>): Configuratio
       listeners.push(listener);
     },
     stop() {
-      for (const cache of all) cache.stop();
+      for (const cache of [...all, profiles]) cache.stop();
     },
   };
 }

@@ -1,5 +1,12 @@
 // All that users say about load balancers, as one typed value that keeps the last good reading of each object. Pure.
-import type { BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement } from '../k8s/load-balancer.ts';
+import type {
+  BFDProfile,
+  BGPAdvertisement,
+  BGPPeer,
+  Community,
+  IPAddressPool,
+  L2Advertisement,
+} from '../k8s/load-balancer.ts';
 import { type KubeObject, keyOf } from '../k8s/object.ts';
 import type { Service } from '../k8s/types.generated.ts';
 import type { Ip } from '../net/address.ts';
@@ -11,6 +18,7 @@ import {
   readBgpAdvertisement,
   readL2Advertisement,
 } from './advertisements.ts';
+import { type Profile, profilesByName, readProfile } from './bfd.ts';
 import { type Peer, readPeer } from './peers.ts';
 import { type Pool, poolContains, readPools } from './pools.ts';
 import type { Problem } from './reading.ts';
@@ -21,6 +29,7 @@ export interface ConfigurationObjects {
   readonly bgp: readonly BGPAdvertisement[];
   readonly peers: readonly BGPPeer[];
   readonly communities: readonly Community[];
+  readonly profiles: readonly BFDProfile[];
 }
 
 export interface Configuration {
@@ -42,6 +51,7 @@ export class ConfigurationReader {
   readonly #l2 = new Map<string, L2>();
   readonly #bgp = new Map<string, Bgp>();
   readonly #peers = new Map<string, Peer>();
+  readonly #profiles = new Map<string, Profile>();
 
   read(objects: ConfigurationObjects): Configuration {
     const { pools, problems } = readPools(objects.pools, this.#pools);
@@ -64,16 +74,19 @@ export class ConfigurationReader {
       });
     const l2 = each(objects.l2, this.#l2, readL2Advertisement);
     const bgp = each(objects.bgp, this.#bgp, (object) => readBgpAdvertisement(object, pools, objects.communities));
-    const peers = each(objects.peers, this.#peers, readPeer);
+    const profiles = profilesByName(each(objects.profiles, this.#profiles, readProfile));
+    const peers = each(objects.peers, this.#peers, (object) => readPeer(object, profiles));
     this.#forget(objects);
     return { pools, l2, bgp, peers, problems: wrong };
   }
 
   #forget(objects: ConfigurationObjects): void {
     const present = new Set(
-      [...objects.l2, ...objects.bgp, ...objects.peers].map(({ metadata }) => metadata.uid ?? keyOf({ metadata })),
+      [...objects.l2, ...objects.bgp, ...objects.peers, ...objects.profiles].map(
+        ({ metadata }) => metadata.uid ?? keyOf({ metadata }),
+      ),
     );
-    for (const good of [this.#l2, this.#bgp, this.#peers])
+    for (const good of [this.#l2, this.#bgp, this.#peers, this.#profiles])
       for (const uid of [...good.keys()]) if (!present.has(uid)) good.delete(uid);
   }
 }

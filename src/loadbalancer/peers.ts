@@ -1,5 +1,5 @@
 // BGPPeers as users write them, read into typed data; what is wrong with them. Pure.
-import type { BGPPeer, NodeBgpPeer } from '../k8s/load-balancer.ts';
+import type { BGPPeer, NodeBfd, NodeBgpPeer } from '../k8s/load-balancer.ts';
 import { keyOf } from '../k8s/object.ts';
 import { familyOf, type Ip, parseIp, parsePort } from '../net/address.ts';
 import type { Reading } from './advertisements.ts';
@@ -17,8 +17,8 @@ const largestAs = 4_294_967_294;
 /** Of the protocol (RFC 4271): 0 or from 3 on; BIRD takes it as 16 bits. */
 const holdTimes = { least: 3, most: 65_535 };
 
-/** A BGPPeer; undefined as its value where no session can be made of it. */
-export function readPeer(object: BGPPeer): Reading<Peer | undefined> {
+/** A BGPPeer; undefined as its value where no session can be made of it. `profiles` are by `namespace/name`. */
+export function readPeer(object: BGPPeer, profiles: ReadonlyMap<string, NodeBfd>): Reading<Peer | undefined> {
   const problems: Problem[] = [];
   const { namespace = '', name = '' } = object.metadata;
   const { spec } = object;
@@ -37,6 +37,13 @@ export function readPeer(object: BGPPeer): Reading<Peer | undefined> {
   const secret = spec.passwordSecret?.name;
   if (spec.password && secret)
     problems.push({ field: 'spec.passwordSecret', reason: 'spec.password is given too: choose one' });
+  const profile = spec.bfdProfile || undefined;
+  const bfd = profile === undefined ? undefined : profiles.get(keyOf({ namespace, name: profile }));
+  if (profile !== undefined && bfd === undefined)
+    problems.push({
+      field: 'spec.bfdProfile',
+      reason: `there is no BFDProfile '${profile}' in the namespace ${namespace} that can be followed`,
+    });
   const coversNode = readSelectors(spec.nodeSelectors, 'spec.nodeSelectors', problems) ?? (() => true);
   if (problems.length > 0 || asNumber === undefined || localAsNumber === undefined || address === undefined)
     return { value: undefined, problems };
@@ -52,6 +59,7 @@ export function readPeer(object: BGPPeer): Reading<Peer | undefined> {
     ...(spec.ebgpMultiHop === true && { multihop: true }),
     ...(spec.password && { password: spec.password }),
     ...(secret && { passwordSecret: { namespace: spec.passwordSecret?.namespace || namespace, name: secret } }),
+    ...(bfd !== undefined && { bfd }),
   };
   return { value: { namespace, name, coversNode, session }, problems };
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type {
+  BFDProfile,
   BGPAdvertisement,
   BGPPeer,
   IPAddressPool,
@@ -57,6 +58,7 @@ const objects = (more: Partial<ConfigurationObjects>): ConfigurationObjects => (
   bgp: [],
   peers: [],
   communities: [],
+  profiles: [],
   ...more,
 });
 
@@ -229,6 +231,37 @@ test('routes carry what their advertisements say, to the peers that they name, p
       },
     ],
   });
+});
+
+const profile = (spec: BFDProfile['spec'] = {}): BFDProfile => ({
+  apiVersion: 'metallb.io/v1beta1',
+  kind: 'BFDProfile',
+  metadata: meta('fast'),
+  spec,
+});
+
+test('a peer with a BFDProfile of its namespace has its times, and those of MetalLB where it gives none', () => {
+  const bfdOf = (spec: BFDProfile['spec']) =>
+    planOn('a', { bgp: [bgp()], peers: [tor({ bfdProfile: 'fast' })], profiles: [profile(spec)] }).bgp.peers?.[0]?.bfd;
+  assert.deepEqual(bfdOf({}), { receiveInterval: 300, transmitInterval: 300, detectMultiplier: 3 });
+  assert.deepEqual(bfdOf({ receiveInterval: 50, detectMultiplier: 5, passiveMode: true, minimumTtl: 254 }), {
+    ...{ receiveInterval: 50, transmitInterval: 300, detectMultiplier: 5, passive: true },
+  });
+  assert.equal(planOn('a', { bgp: [bgp()], peers: [tor()] }).bgp.peers?.[0]?.bfd, undefined);
+});
+
+test('a BFDProfile that is missing or cannot be followed is told, with the peer that wants it', () => {
+  const told = (profiles: BFDProfile[]): string[] =>
+    new ConfigurationReader()
+      .read(objects({ peers: [tor({ bfdProfile: 'fast' })], profiles }))
+      .problems.flatMap(({ object, problems }) => problems.map(({ field }) => `${object.kind} ${field}`));
+  assert.deepEqual(told([]), ['BGPPeer spec.bfdProfile']);
+  assert.deepEqual(told([profile({ echoMode: true, transmitInterval: 5, detectMultiplier: 1 })]), [
+    'BFDProfile spec.transmitInterval',
+    'BFDProfile spec.detectMultiplier',
+    'BFDProfile spec.echoMode',
+    'BGPPeer spec.bfdProfile',
+  ]);
 });
 
 test('what cannot be followed is told with its field, and stands as it was before', () => {

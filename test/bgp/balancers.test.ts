@@ -17,6 +17,7 @@ async function startRouter(
   lab: BgpLab,
   router: string,
   password: string,
+  more = '',
 ): Promise<AsyncDisposable & { ask(what: string): string }> {
   const dir = join(lab.root, 'router');
   mkdirSync(dir);
@@ -28,7 +29,7 @@ async function startRouter(
       ([family, local, neighbor]) => `
 protocol bgp n${number}v${family} {
   local ${local} as 64600; neighbor ${neighbor} as 65001; password "${password}";
-  connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 90;
+  connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 90; ${more}
   ipv${family} { import all; export none; };
 }`,
     ),
@@ -37,6 +38,7 @@ protocol bgp n${number}v${family} {
     join(dir, 'bird.conf'),
     `router id 172.18.0.200;
 protocol device {}
+${more === '' ? '' : 'protocol bfd {}'}
 protocol kernel { merge paths on; ipv4 { export all; }; }
 protocol kernel { merge paths on; ipv6 { export all; }; }
 ${sessions.join('\n')}\n`,
@@ -125,4 +127,40 @@ test('a router has a way to an address over each node that tells it, with its at
   const before = sessions();
   await eventually('the nodes reach each other', 15_000, async () => (await lab.follow()).every(Boolean));
   assert.equal(sessions(), before);
+});
+
+test('by BFD a router and a node notice within 2 s that the way between them is gone, long before the hold time', {
+  skip: birdIsMissing,
+}, async () => {
+  await using lab = new BgpLab();
+  lab.addNode();
+  lab.addNode();
+  const router = lab.addRouter(200);
+  await using bird = await startRouter(lab, router, 'of the tor', 'graceful restart on; bfd on;');
+  const bfd = { receiveInterval: 100, transmitInterval: 100, detectMultiplier: 5 };
+  const tor = { name: 'metallb-system/tor', address: '172.18.0.200', asNumber: 64600, localAsNumber: 65001 };
+  const spec = {
+    peers: [{ ...tor, password: 'of the tor', holdTime: 90, bfd }],
+    routes: [{ prefix: `${vip}/32`, services: ['default/web'] }],
+  };
+  for (const node of lab.nodes) await lab.client.create(nodeBgpAnnouncements, announcement(node, spec));
+  await eventually('the nodes reach each other', 15_000, async () => (await lab.follow()).every(Boolean));
+  const ways = (): string[] => runIn(router, 'ip', 'route', 'show', vip).match(/via \S+/g) ?? [];
+  await eventually('both nodes are ways to it', 15_000, () => ways().length === 2);
+  await eventually('BFD is up', 15_000, () => (bird.ask('show bfd sessions').match(/ Up /g) ?? []).length === 2);
+
+  const [first] = lab.nodes;
+  assert.ok(first);
+  const session = (): string =>
+    runIn(first.netns, 'birdc', '-s', join(first.runDir, 'bird.ctl'), 'show', 'protocols').match(/lb:.*/)?.[0] ?? '';
+  assert.match(session(), /Established/);
+  // Nothing of the session comes or goes any more, and no link is seen to be down.
+  runIn(first.netns, 'nft', 'add table ip cut; add chain ip cut in { type filter hook input priority -400; }');
+  runIn(first.netns, 'nft', 'add rule ip cut in ip saddr 172.18.0.200 drop');
+  const ms = await eventually('the node is no way any more', 10_000, () => ways().length === 1);
+  assert.ok(ms < 2000, `the router noticed after ${ms} ms`);
+  assert.deepEqual(ways(), ['via 172.18.0.3']);
+  await eventually('the node has noticed too', 2000, () => !/Established/.test(session()));
+  runIn(first.netns, 'nft', 'delete table ip cut');
+  await eventually('it is a way again', 20_000, () => ways().length === 2);
 });

@@ -1,5 +1,5 @@
 // What this node tells routers outside of load balancers' addresses (NodeBGPAnnouncement): sessions and routes. Pure.
-import type { NodeBGPAnnouncement, NodeBgpPeer, NodeBgpRoute } from '../../k8s/load-balancer.ts';
+import type { NodeBfd, NodeBGPAnnouncement, NodeBgpPeer, NodeBgpRoute } from '../../k8s/load-balancer.ts';
 import { type Cidr, familyOf, type Ip, parseCidr, parseIp, parsePort } from '../../net/address.ts';
 import type { FabricProblem } from '../plan.ts';
 import type { BgpSession } from './decide.ts';
@@ -46,8 +46,13 @@ export function decideBalancers(input: BalancersInput): BalancersDecision {
   for (const peer of new Map(peers.map((one) => [one.name, one])).values()) {
     const address = parseIp(peer.address);
     const present = address === undefined ? undefined : sessions.get(address);
-    const session = present ?? newSession(peer, input, problems);
-    if (session === undefined) continue;
+    const made = present ?? newSession(peer, input, problems);
+    if (made === undefined) continue;
+    if (peer.bfd !== undefined && !isBfd(peer.bfd)) {
+      problems.push({ owner: `BGPPeer ${peer.name}`, reason: 'its times for BFD are none' });
+      continue;
+    }
+    const session = peer.bfd === undefined ? made : { ...made, bfd: peer.bfd };
     if (present !== undefined && present.neighborAs !== peer.asNumber)
       problems.push({ owner: `BGPPeer ${peer.name}`, reason: `${peer.address} is AS ${present.neighborAs} already` });
     sessions.set(session.neighbor, session);
@@ -64,6 +69,13 @@ export function decideBalancers(input: BalancersInput): BalancersDecision {
   const ranges = new Set(told.flatMap(({ balancers }) => balancers.flatMap((group) => group.ranges)));
   return { sessions: told, ranges: [...ranges].sort(), problems };
 }
+
+const isWithin = (value: number, least: number, most: number): boolean =>
+  Number.isInteger(value) && value >= least && value <= most;
+
+/** What BIRD takes; an object that others wrote may say anything. */
+const isBfd = ({ receiveInterval, transmitInterval, detectMultiplier }: NodeBfd): boolean =>
+  [receiveInterval, transmitInterval].every((ms) => isWithin(ms, 1, 60_000)) && isWithin(detectMultiplier, 1, 255);
 
 function newSession(peer: NodeBgpPeer, input: BalancersInput, problems: FabricProblem[]): BgpSession | undefined {
   const neighbor = parseIp(peer.address);

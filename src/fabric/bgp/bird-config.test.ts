@@ -91,6 +91,18 @@ test('a reflector, a distant router and a password are said', () => {
     assert.ok(text.includes(`  ${line}\n`), line);
 });
 
+test('BFD is there for the sessions that ask for it', () => {
+  const bfd = { receiveInterval: 50, transmitInterval: 60, detectMultiplier: 4 };
+  const text = birdConfig({ ...plan, sessions: [session, { ...session, name: 'lb:tor', bfd }] }, files);
+  assert.equal(text.match(/^protocol bfd liveness \{\}$/gm)?.length, 1);
+  assert.deepEqual(text.match(/ {2}bfd .*/g), [
+    '  bfd { min rx interval 50 ms; min tx interval 60 ms; multiplier 4; passive off; };',
+  ]);
+  assert.doesNotMatch(birdConfig(plan, files), /bfd/);
+  const wrong = { ...bfd, transmitInterval: 0.5 };
+  assert.throws(() => birdConfig({ ...plan, sessions: [{ ...session, bfd: wrong }] }, files), RangeError);
+});
+
 test('what could end a string or a name is never written', () => {
   for (const change of [{ name: "a' {" }, { name: 'A' }, { name: '' }, { password: 'a"b' }, { password: 'a\nb' }])
     assert.throws(() => birdConfig({ ...plan, sessions: [{ ...session, ...change }] }, files), RangeError);

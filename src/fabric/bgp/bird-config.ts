@@ -1,5 +1,6 @@
 // A node's BGP plan as the configuration of BIRD 2. Pure: every value in the text is an address, a range, a number, a
 // checked name or a checked password.
+import type { NodeBfd } from '../../k8s/load-balancer.ts';
 import { type Cidr, type Family, familyOf } from '../../net/address.ts';
 import type { BgpPlan, BgpSession } from './decide.ts';
 import { isPassword } from './names.ts';
@@ -29,6 +30,7 @@ export function birdConfig(plan: BgpPlan, files: BirdFiles): string {
     // After a crash: how long the routes of before stay while the neighbours come back.
     `graceful restart wait ${Math.max(plan.holdTime * 2, 15)};`,
     'protocol device { scan time 10; }',
+    ...(plan.sessions.some(({ bfd }) => bfd !== undefined) ? ['protocol bfd liveness {}'] : []),
     ...families.flatMap((family) => familyProtocols(plan, family)),
     ...plan.sessions.flatMap((session) => sessionProtocol(plan, session)),
     '',
@@ -111,6 +113,7 @@ function sessionProtocol(plan: BgpPlan, session: BgpSession): string[] {
     '  error wait time 1, 10;',
     '  graceful restart on;',
     `  graceful restart time ${plan.restartTime};`,
+    ...(session.bfd === undefined ? [] : [bfdOptions(session.bfd)]),
     ...(password === undefined ? [] : [`  password "${password}";`]),
     ...(session.reflectAs === undefined ? [] : ['  rr client;', `  rr cluster id ${session.reflectAs};`]),
     `  ${channel(family)} {`,
@@ -119,6 +122,14 @@ function sessionProtocol(plan: BgpPlan, session: BgpSession): string[] {
     '  };',
     '}',
   ];
+}
+
+/** When the way is gone the session ends at once, and its routes with it: no graceful restart is waited for. */
+function bfdOptions({ receiveInterval, transmitInterval, detectMultiplier, passive = false }: NodeBfd): string {
+  const numbers = [receiveInterval, transmitInterval, detectMultiplier];
+  if (!numbers.every(Number.isInteger)) throw new RangeError(`${numbers.join(', ')} are no times for BFD`);
+  const intervals = `min rx interval ${receiveInterval} ms; min tx interval ${transmitInterval} ms;`;
+  return `  bfd { ${intervals} multiplier ${detectMultiplier}; passive ${passive ? 'on' : 'off'}; };`;
 }
 
 /** `pods` is the condition for routes to pods. */

@@ -1,6 +1,6 @@
 // Nodes and settings to the sessions of one node: whom it talks to, what it tells, what it takes. Pure.
 import { createHash } from 'node:crypto';
-import type { NodeBGPAnnouncement } from '../../k8s/load-balancer.ts';
+import type { NodeBfd, NodeBGPAnnouncement } from '../../k8s/load-balancer.ts';
 import { matchesLabelSelector } from '../../k8s/selectors.ts';
 import type { Node } from '../../k8s/types.generated.ts';
 import { type Cidr, type Family, familyOf, type Ip, parseIp, rangeOf } from '../../net/address.ts';
@@ -40,6 +40,8 @@ export interface BgpSession {
   readonly acceptOutside: readonly Cidr[];
   readonly multihop?: number;
   readonly password?: string;
+  /** How a lost way is noticed sooner than by the hold time. */
+  readonly bfd?: NodeBfd;
 }
 
 /** What a node's BGP speaker does. */
