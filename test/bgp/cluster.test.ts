@@ -168,7 +168,7 @@ test('a cluster whose nodes speak BGP, and a router of one’s own', { skip: bir
       '1',
     );
     assert.equal(code, 2);
-    assert.match(stderr, /peers\[0\]\.address: "tor\.local": must be an IP address/);
+    assert.match(stderr, /^weft: --address "tor\.local": must be an IP address\n$/);
     await kubectl('-n', 'kube-system', 'delete', 'configmap', 'weft-bgp');
   });
 
