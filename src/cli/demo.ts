@@ -155,7 +155,7 @@ async function explain(client: Client, address: string): Promise<void> {
       'kubectl --context weft-demo scale deployment webapp1 --replicas 3',
       'three pods behind the page: reload it and look at its last line',
     ],
-    ['./weft node exec worker --name demo -- conntrack -L', 'the connections that the kernel translates'],
+    ['./weft node exec worker --name demo -- conntrack -L --dst-nat', 'the connections that the kernel translates'],
   ];
   print('');
   print(`The page: ${address}`);
