@@ -20,7 +20,7 @@ export function proxyModeTests(machine: Machine, name: string): void {
     assert.match(await inWorker('iptables-save', '-t', 'nat'), /^:KUBE-SVC-NPX46M4PTMTKRN6Y /m);
     assert.doesNotMatch(await inWorker('nft', 'list', 'tables'), /weft-proxy/);
     assert.match(await inWorker(...lookUp), /10\.96\.0\.1\b/);
-    assert.match(await machine.must('status', '--name', name), /proxy mode iptables/);
+    assert.match(await machine.must('status', '--name', name), /^Proxy mode +iptables$/m);
   });
 
   test('the change is in place on every node when the command returns, and nothing of the former mode is left', async () => {
