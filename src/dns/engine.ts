@@ -207,6 +207,7 @@ export class Engine {
       view,
       recursionAvailable: () => this.plan.directForwards,
       isOn: () => this.#isOn(view),
+      reverseZones: () => this.plan.directReverse,
       completesIn: (namespace) => this.plan.directCompletes && this.#clients?.hasNamespace(namespace) === true,
     });
   }

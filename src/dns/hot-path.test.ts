@@ -171,6 +171,34 @@ test('a change of a Service is in its next answer', () => {
   assert.equal(ip(), undefined);
 });
 
+test('names of addresses are answered in the zones that are its own, as the whole protocol would, until the table changes', () => {
+  const own = new ServiceTable();
+  for (const entry of table.entries()) own.set(entry.namespace, entry.name, entry);
+  const live = { ...view, table: own };
+  const zones = ['in-addr.arpa', 'ip6.arpa'];
+  const all = { view: live, recursionAvailable: () => false, isOn: () => true };
+  const reversing = new HotPath({ ...all, reverseZones: () => zones });
+  const given = (path: HotPath, name: string, qtype: number): Buffer | undefined => {
+    const query = writeQuery(5, name, qtype);
+    const length = path.answer(query, 0, query.length, out, 0, 'udp');
+    return length === 0 ? undefined : Buffer.from(out.subarray(0, length));
+  };
+  const nibbles = `${'2.0.0.0.'.repeat(1)}${'0.'.repeat(24)}6.9.d.f`;
+  for (const name of ['1.0.96.10.IN-ADDR.arpa', '1.1.244.10.in-addr.arpa', `${nibbles}.ip6.arpa`])
+    for (const qtype of [type.PTR, type.TXT, type.PTR]) {
+      const found = resolve(live, name.toLowerCase(), qtype) ?? assert.fail(`${name} is not ours`);
+      const reply = { ...found, authoritative: true, recursionAvailable: false };
+      const expected = writeReply(readQuery(writeQuery(5, name, qtype)), reply, 1232);
+      const answer = given(reversing, name, qtype) ?? assert.fail(`${name} is not answered`);
+      assert.deepEqual(meaning(answer), meaning(expected));
+    }
+  for (const name of ['9.9.9.9.in-addr.arpa', '96.10.in-addr.arpa', 'a.b.c.d.in-addr.arpa'])
+    assert.equal(given(reversing, name, type.PTR), undefined);
+  assert.equal(given(new HotPath(all), '1.0.96.10.in-addr.arpa', type.PTR), undefined);
+  own.set('default', 'web', undefined);
+  assert.equal(given(reversing, '1.0.96.10.in-addr.arpa', type.PTR), undefined);
+});
+
 test('a name of 255 octets with labels of 63 does not exist, as any other', () => {
   const long = [...['a', 'b', 'c'].map((letter) => letter.repeat(63)), 'd'.repeat(61 - zone.length - 1), zone].join(
     '.',

@@ -1,6 +1,6 @@
 // The hot path: a plain question about a Service is answered from its octets, without a message being read or written.
 import { familyOf } from '../net/address.ts';
-import { classInternet, rcode, type } from './records.ts';
+import { classInternet, type Name, rcode, type } from './records.ts';
 import {
   type AnswerPlace,
   questionOf,
@@ -22,6 +22,8 @@ export interface HotPathOptions {
   readonly isOn: () => boolean;
   /** Whether names that do not exist in this namespace may be completed for who asks. */
   readonly completesIn?: (namespace: string) => boolean;
+  /** Zones such as in-addr.arpa whose names are answered where they belong to an address of the table; default none. */
+  readonly reverseZones?: () => readonly Name[];
   /** Whether the table has the endpoints of such a Service; default all. Names of others are left to the responder. */
   readonly knowsEndpoints?: (entry: ServiceEntry) => boolean;
 }
@@ -33,6 +35,8 @@ const largestTcp = 65_535;
 /** Names right below a Service that are kept for it, at most; there are as many as it has endpoints. */
 const largestKept = 4096;
 const svcLabel = Buffer.from('\x03svc');
+/** How many labels the reverse name of an address has. */
+const labelsOfReverse = { IPv4: 6, IPv6: 34 } as const;
 /** What else there is right below the zone. */
 const otherKinds = ['\x03pod', '\x0bdns-version'];
 
@@ -68,6 +72,9 @@ export class HotPath {
   /** By where the zone begins in the name. */
   readonly #missing: RenderedAnswer[] = [];
   readonly #empty: RenderedAnswer[] = [];
+  /** Answers to reverse names, for as long as the table is what it was. */
+  readonly #reverse = new Map<string, RenderedAnswer>();
+  #reverseVersion = -1;
   /** What was asked last, and how it was answered. */
   readonly last: HotQuestion = { qtype: 0, rcode: 0 };
 
@@ -137,7 +144,7 @@ export class HotPath {
     const starts = this.#starts;
     const lower = this.#lower;
     const zoneAt = starts[labels] ?? 0;
-    if (!hasAt(lower, zoneAt, this.#zone)) return undefined;
+    if (!hasAt(lower, zoneAt, this.#zone)) return this.#ofAddress(length, qtype);
     const kindAt = starts[labels - 1] ?? 0;
     if (zoneAt - kindAt !== svcLabel.length || !hasAt(lower, kindAt, svcLabel))
       return otherKinds.includes(lower.toString('latin1', kindAt, zoneAt))
@@ -162,6 +169,27 @@ export class HotPath {
     if (fresh.answers.length === 0) return this.#negative(zoneAt, fresh.rcode);
     slot.others ??= new Map();
     if (slot.others.size < largestKept) slot.others.set(key, fresh);
+    return fresh;
+  }
+
+  /** The answer to the name in `#lower` where it is that of an address of the table. */
+  #ofAddress(length: number, qtype: number): RenderedAnswer | undefined {
+    const { view, reverseZones } = this.#options;
+    if (this.#labels !== labelsOfReverse.IPv4 && this.#labels !== labelsOfReverse.IPv6) return undefined;
+    if (this.#reverseVersion !== view.table.version) {
+      this.#reverse.clear();
+      this.#reverseVersion = view.table.version;
+    }
+    const key = this.#lower.toString('latin1', 0, length) + qtype;
+    const kept = this.#reverse.get(key);
+    if (kept !== undefined) return kept;
+    const name = this.#lower.subarray(0, length + 1);
+    const text = dotted(name);
+    const zones = reverseZones?.() ?? [];
+    if (text === undefined || !zones.some((zone) => text.endsWith(`.${zone}`))) return undefined;
+    const found = resolve(view, text, qtype);
+    const fresh = found === undefined ? undefined : render(questionOf(name, qtype), found);
+    if (fresh !== undefined && this.#reverse.size < largestKept) this.#reverse.set(key, fresh);
     return fresh;
   }
 

@@ -22,6 +22,7 @@ export interface ServiceChange {
 
 export class ServiceTable {
   readonly #hasAddresses: boolean;
+  #version = 0;
   readonly #followers = new Set<(change: ServiceChange) => void>();
   readonly #slots = new Map<string, ServiceSlot>();
   /** Whose addresses they are: keys of Services; mostly one. */
@@ -35,6 +36,7 @@ export class ServiceTable {
   /** Puts what is known of a Service in place of what was known of it; undefined takes it away. */
   set(namespace: string, name: string, entry: ServiceEntry | undefined): void {
     const key = serviceKey(namespace, name);
+    this.#version++;
     if (this.#hasAddresses) this.#setOwner(key, this.#slots.get(key)?.entry, entry);
     if (entry === undefined) this.#slots.delete(key);
     else this.#slots.set(key, { entry, ipv4: undefined, ipv6: undefined, others: undefined });
@@ -66,6 +68,11 @@ export class ServiceTable {
   /** All that is known. */
   entries(): ServiceEntry[] {
     return [...this.#slots.values()].map(({ entry }) => entry);
+  }
+
+  /** Another number after each change. */
+  get version(): number {
+    return this.#version;
   }
 
   /** How many Services have a name. */

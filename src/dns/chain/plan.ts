@@ -11,6 +11,7 @@ import {
   type ServerBlock,
   type ServerConfig,
 } from '../corefile/config.ts';
+import { isReverseZone } from '../corefile/kubernetes.ts';
 import type { ForwardMetrics } from '../forward/forward-metrics.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import { watchForLoops } from '../forward/loop.ts';
@@ -72,6 +73,7 @@ export class Plan {
   #blocks: readonly BlockServer[] = [];
   #live = noneLive();
   #direct: ZoneView | undefined;
+  #directReverse: readonly Name[] = [];
 
   constructor(parts: PlanParts) {
     this.#parts = parts;
@@ -91,6 +93,7 @@ export class Plan {
     this.#blocks = blocks;
     this.#live = after;
     this.#direct = this.#findDirect();
+    this.#directReverse = this.#findDirectReverse();
     const kept = new Set<Closable>([...after.forwarders, ...after.contents].map(({ value }) => value));
     for (const hosts of before.hosts) hosts.stop();
     for (const { value } of [...before.forwarders, ...before.contents]) if (!kept.has(value)) value.stop();
@@ -129,6 +132,11 @@ export class Plan {
    */
   get direct(): ZoneView | undefined {
     return this.#direct;
+  }
+
+  /** The reverse zones of which the same is true for names that belong to an address of the cluster. */
+  get directReverse(): readonly Name[] {
+    return this.#directReverse;
   }
 
   /** Whether the block of that zone asks others for names that are not its own. */
@@ -225,6 +233,20 @@ export class Plan {
     const found = this.blockFor(name, port);
     if (found === undefined || question.depth >= deepestLookup) return failure('', 0, `nobody answers for ${name}`);
     return found.server.answer({ ...question, name, depth: question.depth + 1 });
+  }
+
+  #findDirectReverse(): readonly Name[] {
+    if (this.#direct === undefined) return [];
+    const main = this.blockFor(this.#direct.zone, defaultPort);
+    const kubernetes = main?.server.parts.kubernetes;
+    // Lines of hosts are names of addresses too.
+    if (main === undefined || kubernetes === undefined || main.server.parts.hosts !== undefined) return [];
+    const others = this.#blocks.flatMap(({ parts: { block } }) => (block.port === defaultPort ? block.zones : []));
+    return kubernetes.options.zones.filter((zone) => {
+      const found = this.blockFor(zone, defaultPort);
+      const isOwn = isReverseZone(zone) && found?.server === main.server && found.zone === main.zone;
+      return isOwn && !others.some((other) => other !== zone && isWithin(other, zone));
+    });
   }
 
   #findDirect(): ZoneView | undefined {
