@@ -243,3 +243,24 @@ test('the Deployment form answers the same, beside the servers of the nodes and 
       assert.equal(await dig('@10.96.0.53', transport, name), own);
     }
 });
+
+test('the form for nodes alone: its manifests applied where the cluster has no DNS at all', async () => {
+  await kubectl('delete', 'clusterrole/weft-dns', 'clusterrolebinding/weft-dns');
+  const own = ['daemonset/weft-dns', 'service/kube-dns', 'configmap/coredns', 'serviceaccount/kube-dns'];
+  await kubectl('delete', '-n', 'kube-system', '--wait=false', ...own);
+  const pods = ['pods', '-n', 'kube-system', '-l', 'k8s-app=kube-dns'];
+  await kubectl('delete', ...pods, '--grace-period=0', '--force');
+  await until(
+    (text) => text === '',
+    () => kubectl('get', ...pods, '-o', 'name'),
+  );
+  const form = (name: string): string => new URL(`../../deploy/dns/${name}`, import.meta.url).pathname;
+  await kubectl('apply', '-f', form('corefile.yaml'), '-f', form('node-local.yaml'));
+  await kubectl('rollout', 'status', '-n', 'kube-system', 'daemonset/weft-dns', '--timeout=60s');
+  for (const transport of ['+notcp', '+tcp'])
+    for (const server of ['10.96.0.10', '169.254.20.10'])
+      assert.match(await dig(`@${server}`, transport, 'web.default.svc.cluster.local'), /^10\.96\./);
+  const { stdout } = await weft('dns', '--name', cluster);
+  assert.equal(stdout.split(/ready +\d+ +in force/).length, 3, stdout);
+  assert.match(stdout, /no upstream: give --dns-upstream to weft up, or edit the ConfigMap coredns/);
+});

@@ -74,8 +74,9 @@ function completedTo(name: string, { records: [first] }: AskedAnswer): string | 
   return name.toLowerCase().startsWith(`${target}.`) ? target : undefined;
 }
 
-function notesOn(answer: AskedAnswer, { by, expected }: NameExplanation): string[] {
-  const notes = [...answer.explanations];
+function notesOn(answer: AskedAnswer, { by, expected, why }: NameExplanation): string[] {
+  // What the server says of itself is not said twice.
+  const notes = answer.explanations.filter((text) => !why.includes(text));
   const isEmpty = answer.rcode === 'NOERROR' && answer.records.length === 0;
   if (isEmpty) notes.push('the name exists without such a record: musl (Alpine) ends its search here, glibc goes on');
   if (answer.truncated) notes.push('the answer was cut: clients ask again over TCP');
