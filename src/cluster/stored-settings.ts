@@ -1,5 +1,5 @@
 // The settings of a cluster in its state folder: written at its first `up`, and when its nodes or its fabric change.
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asCidr, parsePort } from '../net/address.ts';
 import { decideDnsSettings } from './dns-settings.ts';
@@ -24,8 +24,9 @@ export function readSettings(name: string): ClusterSettings | undefined {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
   }
   try {
     const read = JSON.parse(text);
@@ -58,12 +59,24 @@ export function readSettings(name: string): ClusterSettings | undefined {
   }
 }
 
+/** Whether there is no such file or folder. Throws an Error that says what to do where it is somebody else's. */
+export function isMissing(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EACCES' || code === 'EPERM')
+    throw new Error('clusters belong to root, and this user may not look at them: try sudo');
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
 /** The names of all clusters of this home that have left something: in the state folder, or running. */
 export function clusterNames(): string[] {
-  const list = (folder: string): string[] =>
-    existsSync(folder)
-      ? readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
-      : [];
+  const list = (folder: string): string[] => {
+    try {
+      return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  };
   const running = list(runRoot).filter((name) => otherHome(name) === undefined);
   return [...new Set([...list(weftHome()), ...running])].sort();
 }
