@@ -1,6 +1,6 @@
 // How weft service prints what it has found of a Service.
+import type { KernelEntry } from '../explain/kernel-entry.ts';
 import type { Finding } from '../explain/service-findings.ts';
-import type { KernelEntry } from '../explain/service-kernel.ts';
 import type { Entrance, Outcome, ServiceView } from '../explain/service-view.ts';
 import type { ProxyMode } from '../k8s/network-config.ts';
 import { print, printTable } from './output.ts';
@@ -73,6 +73,8 @@ function outcomeText({ to, endpoints }: Outcome): string {
 /** Whether the entry is the one at which connections to that address are told apart from others. */
 function isDispatch({ place, key, found = '' }: KernelEntry, { kind, address, port, protocol }: Entrance, map: string) {
   if (place === `map ${map}`) return key === `${address} . ${protocol.toLowerCase()} . ${port}`;
+  // Those from outside that are told apart get no further than the rules.
+  if (place === 'virtual server') return map === 'services' && key === `${protocol.toLowerCase()} ${address} ${port}`;
   if (!found.includes(`-p ${protocol.toLowerCase()} `) || !found.includes(`--dport ${port} `)) return false;
   if (kind !== 'NodePort')
     return /^(nat|filter) KUBE-(EXTERNAL-)?SERVICES$/.test(place) && found.includes(`-d ${address}/`);
@@ -84,6 +86,7 @@ function isDispatch({ place, key, found = '' }: KernelEntry, { kind, address, po
 /** How many connections have been seen there. In iptables one rule is for all ways to a port of the node, and to a policy. */
 function seenAt(entrance: Entrance, kernel: readonly KernelEntry[], map: string): string {
   const entry = kernel.find((each) => isDispatch(each, entrance, map));
+  if (entry?.connections !== undefined) return String(entry.connections);
   if (entry?.packets === undefined) return '';
   const isShared =
     entry.place === 'nat KUBE-NODEPORTS' || (entrance.outsiders !== undefined && !entry.place.startsWith('map'));
@@ -132,14 +135,17 @@ export function slotsTogether(kernel: readonly KernelEntry[]): KernelEntry[] {
 
 function printKernel(kernel: readonly KernelEntry[]): void {
   const wrong = kernel.filter(({ state }) => state !== 'as decided');
+  const counter = (count: number | undefined): string => (count === undefined ? '' : String(count));
+  const hasConnections = kernel.some(({ connections }) => connections !== undefined);
   print('');
   printTable([
-    ['IN THE KERNEL', 'KEY', 'VALUE', 'PACKETS', 'STATE'],
-    ...slotsTogether(kernel).map(({ place, key, wanted = '', found, packets, state }) => [
+    ['IN THE KERNEL', 'KEY', 'VALUE', ...(hasConnections ? ['CONNECTIONS'] : []), 'PACKETS', 'STATE'],
+    ...slotsTogether(kernel).map(({ place, key, wanted = '', found, connections, packets, state }) => [
       place,
       key,
-      state === 'different' ? `${found ?? ''} (decided: ${wanted})` : (found ?? wanted),
-      packets === undefined ? '' : String(packets),
+      state === 'different' ? `${found ?? ''} (decided: ${wanted || 'nothing'})` : (found ?? wanted),
+      ...(hasConnections ? [counter(connections)] : []),
+      counter(packets),
       state,
     ]),
   ]);

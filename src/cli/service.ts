@@ -8,13 +8,18 @@ import { findingsOf } from '../explain/service-findings.ts';
 import { serviceInKernel } from '../explain/service-kernel.ts';
 import { viewService } from '../explain/service-view.ts';
 import { type Client, isNotFound } from '../k8s/client.ts';
-import { defaultProxyMode, proxyModeAnnotation, proxyModes } from '../k8s/network-config.ts';
-import { endpointSlices, events, nodes, pods, services } from '../k8s/resources.ts';
-import { listAddresses } from '../linux/addresses.ts';
-import { Netlink } from '../linux/netlink.ts';
+import {
+  defaultProxyMode,
+  networkConfigKey,
+  proxyModeAnnotation,
+  proxyModes,
+  readIpvsScheduler,
+} from '../k8s/network-config.ts';
+import { configMaps, endpointSlices, events, nodes, pods, services } from '../k8s/resources.ts';
 import { netnsPath } from '../linux/netns.ts';
-import { type Ip, parseCidr } from '../net/address.ts';
-import { nodePortAddresses } from '../proxy/node-port-addresses.ts';
+import { parseCidr } from '../net/address.ts';
+import { nodePortAddresses, nodePortsOf } from '../proxy/node-port-addresses.ts';
+import { presentAddresses } from '../proxy/present-addresses.ts';
 import type { ProxyNode } from '../proxy/service-port.ts';
 import { existingCluster, nameOption, withClient } from './options.ts';
 import { printJson, UsageError } from './output.ts';
@@ -68,7 +73,7 @@ async function inspect(
   key: { readonly name: string; readonly namespace: string },
 ): Promise<Report> {
   const labelSelector = `kubernetes.io/service-name=${key.name}`;
-  const [service, slices, nodeObject, all, ofNamespace, warning] = await Promise.all([
+  const [service, slices, nodeObject, all, ofNamespace, warning, config] = await Promise.all([
     client.get(services, key).catch((error: unknown) => {
       if (!isNotFound(error)) throw error;
       throw new Error(
@@ -80,6 +85,7 @@ async function inspect(
     client.list(services),
     client.list(pods, { namespace: key.namespace }),
     latestWarning(client, key),
+    client.get(configMaps, networkConfigKey),
   ]);
   const { annotations, labels } = nodeObject.metadata;
   const zone = labels?.['topology.kubernetes.io/zone'];
@@ -87,13 +93,18 @@ async function inspect(
   const node: ProxyNode = {
     name: layout.name,
     addresses: layout.addresses,
-    nodePortAddresses: nodePortAddresses(settings.nodePortAddresses, layout.addresses, presentAddresses(layout)),
+    nodePortAddresses: nodePortsOf(
+      mode,
+      nodePortAddresses(settings.nodePortAddresses, layout.addresses, presentAddresses(netnsPath(layout.name))),
+    ),
     podCidrs: (nodeObject.spec.podCIDRs ?? []).map(parseCidr).filter((range) => range !== undefined),
     ...(zone !== undefined && { zone }),
   };
   const { externalIps } = settings;
-  const { view, models } = viewService({ service, slices: slices.items, node, externalIps, services: all.items });
+  const { view, models } = viewService({ service, slices: slices.items, node, externalIps, services: all.items, mode });
   const netns = netnsPath(layout.name);
+  const chosen = readIpvsScheduler(config);
+  const ipvsScheduler = 'problem' in chosen ? settings.ipvsScheduler : chosen.scheduler;
   return {
     service: view,
     node: { name: node.name, mode, ...(zone !== undefined && { zone }) },
@@ -101,7 +112,7 @@ async function inspect(
       ...{ service, view, slices: slices.items, pods: ofNamespace.items, node: node.name, externalIps },
       ...(warning !== undefined && { warning }),
     }),
-    kernel: serviceInKernel({ mode, netns, models, node, clusterCidrs: settings.podCidrs }),
+    kernel: serviceInKernel({ mode, netns, models, node, clusterCidrs: settings.podCidrs, ipvsScheduler }),
   };
 }
 
@@ -114,9 +125,4 @@ async function latestWarning(
   const { items } = await client.list(events, { namespace, fieldSelector });
   const time = (event: (typeof items)[number]): string => event.lastTimestamp ?? event.eventTime ?? '';
   return items.sort((a, b) => (time(a) < time(b) ? 1 : -1))[0]?.message;
-}
-
-function presentAddresses({ name }: NodeLayout): Ip[] {
-  using nl = Netlink.open(netnsPath(name));
-  return listAddresses(nl).map(({ address }) => address);
 }

@@ -54,7 +54,7 @@ function told({ spec = {}, pods = [pod('web-1')], endpoints, others = [], warnin
     endpoints: endpoints ?? [endpoint(1, 'here')],
   };
   const options = { slices: [slice], externalIps: spec.type !== 'NodePort' };
-  const { view } = viewService({ service: of, node, services: [of, ...others], ...options });
+  const { view } = viewService({ service: of, node, services: [of, ...others], mode: 'nftables', ...options });
   const known = warning === undefined ? {} : { warning };
   return findingsOf({ service: of, view, pods, node: 'here', ...options, ...known }).map(
     ({ reason, text }) => `${reason}: ${text}`,

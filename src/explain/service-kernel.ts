@@ -1,40 +1,14 @@
 // What of a Service is in the kernel of a node: what the proxy would write, beside what is there.
 import { type CountedRule, countedRules } from '../linux/iptables-counters.ts';
-import { Ipvs } from '../linux/ipvs.ts';
-import type { NetnsRef } from '../linux/netns.ts';
 import { elementsOf, type TableName } from '../linux/nft.ts';
 import { getElements } from '../linux/nft-get.ts';
-import { type Cidr, type Family, familyOf } from '../net/address.ts';
+import { type Family, familyOf } from '../net/address.ts';
 import { filterChains, natChains } from '../proxy/iptables/chain-names.ts';
 import { serviceRules } from '../proxy/iptables/service-rules.ts';
-import { itemsOf } from '../proxy/ipvs/items.ts';
 import { contribution } from '../proxy/nftables/elements.ts';
-import type { ProxyNode, ServicePortModel } from '../proxy/service-port.ts';
-import type { ProxyMode } from '../proxy/writer.ts';
-
-/** One thing in the kernel: an element of a map, a rule of a chain, a server. */
-export interface KernelEntry {
-  readonly family: Family;
-  /** `map services`, `nat KUBE-SVC-…`, `virtual server`. */
-  readonly place: string;
-  readonly key: string;
-  /** What the proxy wants there; absent where the entry is nothing of its own. */
-  readonly wanted?: string;
-  /** What is there; absent where there is nothing. */
-  readonly found?: string;
-  /** How many packets met it (in nftables, of connections their first), where it counts. */
-  readonly packets?: number;
-  readonly state: 'as decided' | 'missing' | 'different';
-}
-
-export interface KernelInput {
-  readonly mode: ProxyMode;
-  readonly netns: NetnsRef;
-  readonly models: readonly ServicePortModel[];
-  readonly node: ProxyNode;
-  /** The ranges of all pods. */
-  readonly clusterCidrs: readonly Cidr[];
-}
+import type { ServicePortModel } from '../proxy/service-port.ts';
+import type { KernelEntry, KernelInput } from './kernel-entry.ts';
+import { inIpvs } from './service-ipvs.ts';
 
 /** What the models of one Service are in the kernel. Reads it in the namespace of the node. */
 export function serviceInKernel(input: KernelInput): KernelEntry[] {
@@ -148,33 +122,4 @@ function targetOf(rule: string): string {
   const target = /(?:^| )(?:-j|--jump|-g|--goto) (\S+)/.exec(plain)?.[1] ?? '';
   const destination = /--to-destination (\S+)/.exec(plain)?.[1];
   return destination === undefined ? target : `${target} ${destination}`;
-}
-
-function inIpvs({ models, node, netns }: KernelInput): KernelEntry[] {
-  using ipvs = Ipvs.open(netns);
-  return models.flatMap((model) =>
-    itemsOf(model, { node, scheduler: 'rr' }).flatMap((item): KernelEntry[] => {
-      if (item.kind !== 'server') return [];
-      const { server, reals } = item;
-      const there = ipvs?.server(server);
-      const held = there === undefined ? [] : (ipvs?.reals(server) ?? []);
-      const text = (all: readonly { ip: string; port: number; weight: number }[]): string =>
-        all
-          .filter(({ weight }) => weight > 0)
-          .map(({ ip, port }) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`))
-          .sort()
-          .join(' ');
-      const [wanted, found] = [text(reals), text(held)];
-      return [
-        {
-          family: model.family,
-          place: 'virtual server',
-          key: `${server.protocol} ${server.address} ${server.port}`,
-          wanted,
-          ...(there !== undefined && { found }),
-          state: there === undefined ? 'missing' : wanted === found ? 'as decided' : 'different',
-        },
-      ];
-    }),
-  );
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ProxyMode } from '../k8s/network-config.ts';
 import type { Endpoint, EndpointSlice, Service, ServiceSpec } from '../k8s/types.generated.ts';
 import { asIp } from '../net/address.ts';
 import type { ProxyNode } from '../proxy/service-port.ts';
@@ -18,7 +19,8 @@ const endpoint = (last: number, nodeName: string, part: Partial<Endpoint> = {}):
   nodeName,
   ...part,
 });
-const view = (spec: ServiceSpec, ...endpoints: Endpoint[]) => {
+const view = (spec: ServiceSpec, ...endpoints: Endpoint[]) => viewIn('nftables', spec, ...endpoints);
+const viewIn = (mode: ProxyMode, spec: ServiceSpec, ...endpoints: Endpoint[]) => {
   const slice: EndpointSlice = {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
@@ -27,7 +29,7 @@ const view = (spec: ServiceSpec, ...endpoints: Endpoint[]) => {
     ports: [{ port: 8080, protocol: 'TCP' }],
     endpoints,
   };
-  return viewService({ service: service(spec), slices: [slice], node, externalIps: false, services: [] }).view;
+  return viewService({ service: service(spec), slices: [slice], node, externalIps: false, services: [], mode }).view;
 };
 const reasons = (spec: ServiceSpec, ...endpoints: Endpoint[]): string[] =>
   view(spec, ...endpoints).endpoints.map(({ used, why }) => `${used.join(',') || 'no'}: ${why}`);
@@ -69,4 +71,15 @@ test('the addresses are in the order of the chain from the load balancer to the 
     ],
   );
   assert.equal(view({}).entrances.at(-1)?.clients.to, 'reject');
+});
+
+test('in the mode ipvs all clients get the endpoints of the node, while there are any', () => {
+  const spec: ServiceSpec = { type: 'NodePort', externalTrafficPolicy: 'Local' };
+  const nodePort = (...endpoints: Endpoint[]) => {
+    const { clients, outsiders } = viewIn('ipvs', spec, ...endpoints).entrances[0] ?? {};
+    return [clients?.endpoints, outsiders?.to];
+  };
+  assert.deepEqual(nodePort(endpoint(1, 'here'), endpoint(2, 'there')), [['10.244.0.1:8080'], undefined]);
+  assert.deepEqual(nodePort(endpoint(2, 'there')), [['10.244.0.2:8080'], 'drop']);
+  assert.deepEqual(nodePort(), [[], 'reject']);
 });

@@ -1,7 +1,9 @@
 // What a Service is on a node, decided by the same functions as the rules of the proxy: where it is reached, who answers,
 // and why somebody does not. Pure.
+import type { ProxyMode } from '../k8s/network-config.ts';
 import type { Endpoint, EndpointSlice, Service } from '../k8s/types.generated.ts';
 import { asCidr, cidrContains, parseIp } from '../net/address.ts';
+import { endpointsFor } from '../proxy/ipvs/items.ts';
 import { serviceModel } from '../proxy/service-model.ts';
 import {
   type AddressKind,
@@ -81,10 +83,12 @@ export interface ViewInput {
   readonly externalIps: boolean;
   /** All Services of the cluster: several may claim one address. */
   readonly services: readonly Service[];
+  /** The one in force on the node. */
+  readonly mode: ProxyMode;
 }
 
 /** The Service on the node, and its models, from which the kernel's part is decided too. */
-export function viewService({ service, slices, node, externalIps, services }: ViewInput): {
+export function viewService({ service, slices, node, externalIps, services, mode }: ViewInput): {
   readonly view: ServiceView;
   readonly models: readonly ServicePortModel[];
 } {
@@ -111,7 +115,7 @@ export function viewService({ service, slices, node, externalIps, services }: Vi
       },
     }),
     entrances: models
-      .flatMap((model) => entrancesOf(model, node, contest))
+      .flatMap((model) => entrancesOf(model, node, contest, mode))
       .sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind)),
     endpoints: slices.flatMap((slice) => endpointsOf(slice, models, node)),
   };
@@ -123,7 +127,7 @@ function affinityText({ spec }: Service): string {
   return `ClientIP for ${spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800} s`;
 }
 
-function entrancesOf(model: ServicePortModel, node: ProxyNode, { lost }: Contest): Entrance[] {
+function entrancesOf(model: ServicePortModel, node: ProxyNode, { lost }: Contest, mode: ProxyMode): Entrance[] {
   const outcome = (endpoints: readonly Backend[]): Outcome => ({
     to: endpoints.length > 0 ? 'endpoints' : model.hasAnyEndpoints ? 'drop' : 'reject',
     endpoints: endpoints.map(backendKey),
@@ -138,11 +142,12 @@ function entrancesOf(model: ServicePortModel, node: ProxyNode, { lost }: Contest
       ...(takenBy !== undefined && { takenBy }),
     };
     if (kind === 'ClusterIP') return { ...common, clients: model.internalTrafficPolicy === 'Local' ? local : cluster };
+    // A virtual server cannot tell its clients apart. And nobody outside of the node reaches its 127.0.0.1.
+    const isForAll = (mode === 'ipvs' && local.endpoints.length > 0) || cidrContains(loopback, address);
     return {
       ...common,
-      clients: cluster,
-      // Nobody outside of the node reaches its 127.0.0.1.
-      ...(model.externalTrafficPolicy === 'Local' && !cidrContains(loopback, address) && { outsiders: local }),
+      clients: mode === 'ipvs' ? outcome(endpointsFor(model, kind)) : cluster,
+      ...(model.externalTrafficPolicy === 'Local' && !isForAll && { outsiders: local }),
       ...(kind === 'LoadBalancer' && model.sourceRanges !== undefined && { sourceRanges: model.sourceRanges }),
     };
   });

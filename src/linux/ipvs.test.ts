@@ -60,7 +60,8 @@ test('what is written is read', () => {
       assert.deepEqual(parseService(parseAttributes(serviceAttribute(server))), server);
     }
   const real = { ip: asIp('10.244.1.2'), port: port(8080), weight: 3 };
-  const none = { activeConnections: 0, inactiveConnections: 0, persistentConnections: 0 };
+  const traffic = { connections: 0, packets: 0 };
+  const none = { activeConnections: 0, inactiveConnections: 0, persistentConnections: 0, traffic };
   assert.deepEqual(parseDest(parseAttributes(destAttribute(real)), 'IPv4'), { ...real, ...none });
 });
 

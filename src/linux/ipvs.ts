@@ -18,7 +18,10 @@ const CMD = {
   getDest: 8,
 };
 const ATTR = { service: 1, dest: 2 };
-const SVC = { family: 1, protocol: 2, address: 3, port: 4, fwmark: 5, scheduler: 6, flags: 7, timeout: 8, netmask: 9 };
+const SVC = {
+  ...{ family: 1, protocol: 2, address: 3, port: 4, fwmark: 5, scheduler: 6, flags: 7, timeout: 8, netmask: 9 },
+  stats: 12,
+};
 const DEST = {
   address: 1,
   port: 2,
@@ -30,7 +33,9 @@ const DEST = {
   inactive: 8,
   persistent: 9,
   family: 11,
+  stats: 12,
 };
+const STATS = { connections: 1, packetsIn: 2 };
 const IP_VS_SVC_F_PERSISTENT = 1;
 const IP_VS_SVC_F_HASHED = 2;
 const IP_VS_SVC_F_SCHED_MH_PORT = 0x10;
@@ -62,8 +67,17 @@ export interface RealServer {
   readonly weight: number;
 }
 
+/** What a virtual or a real server has seen since it was made. */
+export interface IpvsTraffic {
+  /** Connections that were given away, those that have ended too. */
+  readonly connections: number;
+  /** Packets of clients. */
+  readonly packets: number;
+}
+
 /** A real server as the kernel has it. */
 export interface RealServerState extends RealServer {
+  readonly traffic: IpvsTraffic;
   readonly activeConnections: number;
   readonly inactiveConnections: number;
   readonly persistentConnections: number;
@@ -145,6 +159,13 @@ export function parseService(answer: ReadonlyMap<number, Buffer>): VirtualServer
   };
 }
 
+/** The counters of a virtual or real server from its attribute of 64-bit counters. */
+function parseTraffic(stats: Buffer = Buffer.alloc(0)): IpvsTraffic {
+  const found = parseAttributes(stats);
+  const count = (type: number): number => Number(found.get(type)?.readBigUInt64LE() ?? 0n);
+  return { connections: count(STATS.connections), packets: count(STATS.packetsIn) };
+}
+
 /** A real server from the kernel's answer about a virtual server of that family. */
 export function parseDest(answer: ReadonlyMap<number, Buffer>, family: Family): RealServerState | undefined {
   const found = parseAttributes(answer.get(ATTR.dest) ?? Buffer.alloc(0));
@@ -156,6 +177,7 @@ export function parseDest(answer: ReadonlyMap<number, Buffer>, family: Family): 
     ip: addressOf(address, familyNumbered(found.get(DEST.family)?.readUInt16LE()) ?? family),
     port,
     weight: count(DEST.weight),
+    traffic: parseTraffic(found.get(DEST.stats)),
     activeConnections: count(DEST.active),
     inactiveConnections: count(DEST.inactive),
     persistentConnections: count(DEST.persistent),
@@ -213,10 +235,20 @@ export class Ipvs implements Disposable {
 
   /** One virtual server; undefined where there is none. */
   server(name: VirtualServerName): VirtualServer | undefined {
+    const answer = this.#ask(name);
+    return answer === undefined ? undefined : parseService(answer);
+  }
+
+  /** What a virtual server has seen; undefined where there is none. */
+  traffic(name: VirtualServerName): IpvsTraffic | undefined {
+    const service = this.#ask(name)?.get(ATTR.service);
+    return service === undefined ? undefined : parseTraffic(parseAttributes(service).get(SVC.stats));
+  }
+
+  #ask(name: VirtualServerName): ReadonlyMap<number, Buffer> | undefined {
     const what = `looking for the virtual server ${nameOf(name)}`;
     try {
-      const [answer] = this.#family.query({ command: CMD.getService, attributes: [serviceName(name)], what });
-      return answer === undefined ? undefined : parseService(answer);
+      return this.#family.query({ command: CMD.getService, attributes: [serviceName(name)], what })[0];
     } catch (error) {
       if (failedWith(error, 'ESRCH')) return undefined;
       throw error;

@@ -8,7 +8,7 @@ import { IptablesWriter } from './iptables/writer.ts';
 import { cleanUpIpvs } from './ipvs/clean-up.ts';
 import { IpvsWriter } from './ipvs/writer.ts';
 import { NftablesWriter } from './nftables/writer.ts';
-import { isLoopback } from './node-port-addresses.ts';
+import { isLoopback, nodePortsOf } from './node-port-addresses.ts';
 import type { ProxyNode } from './service-port.ts';
 import type { ProxyMode, ServiceWriter } from './writer.ts';
 
@@ -53,8 +53,7 @@ const modes: Readonly<Record<ProxyMode, Mode>> = {
   },
   ipvs: {
     async open({ node: given, clusterCidrs, iptables }) {
-      // There is no NodePort on 127.0.0.1 in this mode.
-      const node = { ...given, nodePortAddresses: given.nodePortAddresses.filter((address) => !isLoopback(address)) };
+      const node = { ...given, nodePortAddresses: nodePortsOf('ipvs', given.nodePortAddresses) };
       return new IpvsWriter({ iptables: iptables ?? (await openIptables()), node, clusterCidrs });
     },
     cleanUp: (_context, kept) => cleanUpIpvs(kept),

@@ -1,4 +1,5 @@
 // Decides on which addresses of the node NodePorts are open. Pure.
+import type { ProxyMode } from '../k8s/network-config.ts';
 import { asIp, type Cidr, cidrContains, familyOf, type Ip } from '../net/address.ts';
 
 const localhost = asIp('127.0.0.1');
@@ -19,6 +20,11 @@ export function nodePortAddresses(
     ranges.some((range) => familyOf(range) === familyOf(address) && cidrContains(range, address));
   const usable = [...new Set([...nodeAddresses, ...present])].filter((address) => !isUnusable(address));
   return [...usable, ...(hasIPv4 ? [localhost] : [])].filter(isChosen);
+}
+
+/** Those of them that a mode has NodePorts on: there is none on 127.0.0.1 in the mode ipvs. */
+export function nodePortsOf(mode: ProxyMode, addresses: readonly Ip[]): readonly Ip[] {
+  return mode === 'ipvs' ? addresses.filter((address) => !isLoopback(address)) : addresses;
 }
 
 /** What is an address of many machines: loopback and link-local ones. */

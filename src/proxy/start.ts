@@ -12,10 +12,8 @@ import {
 import { keyOf } from '../k8s/object.ts';
 import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node, Service, ServiceCIDR } from '../k8s/types.generated.ts';
-import { listAddresses } from '../linux/addresses.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
 import { releaseMemory } from '../linux/memory.ts';
-import { Netlink } from '../linux/netlink.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
@@ -25,6 +23,7 @@ import { ModeReport } from './mode-report.ts';
 import { ModeSwitch } from './mode-switch.ts';
 import { cleanUpMode, type ModeContext, openLocalhost, openWriter } from './modes.ts';
 import { nodePortAddresses } from './node-port-addresses.ts';
+import { presentAddresses } from './present-addresses.ts';
 import { serviceModel } from './service-model.ts';
 import type { ProxyNode, ServicePortModel } from './service-port.ts';
 import { serviceRanges } from './service-ranges.ts';
@@ -278,11 +277,6 @@ function openCaches(client: Client, nodeName: string) {
     nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
     configs: client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` }),
   };
-}
-
-function presentAddresses(): Ip[] {
-  using nl = Netlink.open();
-  return listAddresses(nl).map(({ address }) => address);
 }
 
 /** What the Node object says of the node. */

@@ -29,9 +29,10 @@ describe('a Service in the kernel', { timeout: 60_000 }, () => {
   let network: Network;
   const kernel = (of: typeof web) => {
     const slices = [slice(of.metadata.name ?? '', pods)];
-    const { models } = viewService({ service: of, slices, node, externalIps: false, services: [] });
+    const { models } = viewService({ service: of, slices, node, externalIps: false, services: [], mode: 'nftables' });
     const clusterCidrs = [asCidr('10.244.0.0/16')];
-    return serviceInKernel({ mode: 'nftables', netns: netnsPath(network.ns('node')), models, node, clusterCidrs });
+    const netns = netnsPath(network.ns('node'));
+    return serviceInKernel({ mode: 'nftables', netns, models, node, clusterCidrs, ipvsScheduler: 'rr' });
   };
 
   before(async () => {

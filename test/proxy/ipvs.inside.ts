@@ -4,12 +4,16 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { KernelEntry } from '../../src/explain/kernel-entry.ts';
+import { serviceInKernel } from '../../src/explain/service-kernel.ts';
+import { viewService } from '../../src/explain/service-view.ts';
 import type { KubeObject } from '../../src/k8s/object.ts';
 import { Ipsets } from '../../src/linux/ipset.ts';
 import { Ipvs, type VirtualServerName } from '../../src/linux/ipvs.ts';
 import { netnsPath } from '../../src/linux/netns.ts';
 import { asIp, parsePort } from '../../src/net/address.ts';
 import { setNames } from '../../src/proxy/ipvs/sets.ts';
+import type { ProxyNode } from '../../src/proxy/service-port.ts';
 import { Asker, type Question } from './asker.ts';
 import { serveCases, wrongAnswers } from './case-runner.ts';
 import { caseObjects, type PacketCase, packetCases } from './cases.ts';
@@ -156,6 +160,46 @@ describe('the mode ipvs', () => {
     assert.equal(ipvs.server(server('10.96.0.4'))?.persistentSeconds, 10_800);
     assert.equal(ipvs.server(server('10.96.0.5'))?.scheduler, 'wrr');
     assert.equal((await askMany('10.96.0.5', 8)).filter((name) => name === 'a').length, 6);
+  });
+
+  test('weft service shows what the kernel has of a Service, with its connections, and what somebody took away', async () => {
+    const ports = [{ port: 80, nodePort: 30_099 }];
+    const seen = service('seen', { clusterIP: '10.96.0.9', type: 'NodePort', ports });
+    const slices = [slice('seen', [a, b])];
+    await proxy.put(seen, ...slices);
+    for (let count = 0; count < 2; count++) await ask('outside', '10.96.0.9');
+    const addresses = [asIp('172.18.0.2')];
+    const own: ProxyNode = { name: 'node', addresses, nodePortAddresses: addresses, podCidrs: [] };
+    const { models } = viewService({
+      service: seen,
+      slices,
+      node: own,
+      externalIps: false,
+      services: [],
+      mode: 'ipvs',
+    });
+    const entries = (): readonly KernelEntry[] =>
+      serviceInKernel({
+        ...{ mode: 'ipvs', netns: netnsPath(network.ns('node')), models, node: own },
+        ...{ clusterCidrs: [], ipvsScheduler: 'rr' },
+      });
+    const states = (): (readonly [string, string, string])[] =>
+      entries().flatMap(({ place, key, state, wanted = '' }) =>
+        state === 'as decided' ? [] : [[`${place} ${key}`, wanted, state] as const],
+      );
+    assert.deepEqual(states(), []);
+    assert.deepEqual(
+      entries()
+        .filter(({ key }) => key.endsWith('tcp 10.96.0.9 80'))
+        .map(({ key, found, connections }) => [key, found, connections]),
+      [
+        ['tcp 10.96.0.9 80', 'rr', 2],
+        ['10.244.1.2:8080 of tcp 10.96.0.9 80', 'weight 1', 1],
+        ['10.244.1.3:8080 of tcp 10.96.0.9 80', 'weight 1', 1],
+      ],
+    );
+    ipvs.deleteReal(server('10.96.0.9'), { ip: asIp(b.ip), port: parsePort(8080) ?? assert.fail() });
+    assert.deepEqual(states(), [['real server 10.244.1.3:8080 of tcp 10.96.0.9 80', 'weight 1', 'missing']]);
   });
 
   test('the node’s own ports are not reached under addresses of Services, and the LAN is told of none', async () => {

@@ -120,7 +120,7 @@ function policyOf(model: ServicePortModel, kind: AddressKind): 'Cluster' | 'Loca
  * A virtual server cannot tell its clients apart: where the external policy is Local and an endpoint is, all get that
  * one. Where none is, clients within the cluster get the others, and {@link unservedItems} drops those from outside.
  */
-function endpointsFor(model: ServicePortModel, kind: AddressKind): readonly Backend[] {
+export function endpointsFor(model: ServicePortModel, kind: AddressKind): readonly Backend[] {
   if (policyOf(model, kind) === 'Cluster') return model.clusterEndpoints;
   return kind === 'ClusterIP' || model.localEndpoints.length > 0 ? model.localEndpoints : model.clusterEndpoints;
 }

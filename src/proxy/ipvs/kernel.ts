@@ -15,10 +15,8 @@ import { Netlink } from '../../linux/netlink.ts';
 import { type Family, familyOf, type Ip } from '../../net/address.ts';
 import { type Change, changed, itemKey } from './changes.ts';
 import type { Item } from './items.ts';
-import { kernelSet, kernelSetName, setNames } from './sets.ts';
+import { dummyLink, kernelSet, kernelSetName, setNames } from './sets.ts';
 
-/** The link that has the addresses of Services; kube-proxy's name. */
-export const dummyLink = 'kube-ipvs0';
 /** After so many exchanges, which take some 10 µs each, others get their turn. */
 const exchangesAtOnce = 256;
 

@@ -58,6 +58,10 @@ export class RuleKeeper {
   #isWritten = false;
   /** What the kernel says of our chains when they are whole, in its own wording. */
   #wording: string | undefined;
+  /** What it says now, where that was read a moment ago. */
+  #saved: Saved | undefined;
+  /** They were written anew, and the kernel is taken to say the same of them as the first time. */
+  #isRepaired = false;
 
   constructor(family: Family, iptables: Iptables) {
     this.#family = family;
@@ -75,10 +79,12 @@ export class RuleKeeper {
     if (JSON.stringify(wanted) === JSON.stringify(this.#wanted)) return;
     this.#wanted = wanted;
     this.#isWritten = false;
+    this.#wording = undefined;
   }
 
   /** Whether chains of these names are there that another mode has written. */
   async isReplacing(): Promise<boolean> {
+    if (this.#isWritten) return false;
     const saved = await this.#iptables.save(this.#family);
     const isOwn = saved.get(ownChain.table)?.chains.has(ownChain.chain) === true;
     return (
@@ -89,17 +95,28 @@ export class RuleKeeper {
   /** Writes the rules where they are not. The sets that they name must be there. */
   async apply(): Promise<void> {
     if (this.#isWritten) return;
-    const saved = await this.#iptables.save(this.#family);
+    const saved = this.#saved ?? (await this.#iptables.save(this.#family));
     await this.#iptables.restore(this.#family, restoration(this.#wanted, saved));
-    this.#wording = this.#wordingOf(await this.#iptables.save(this.#family));
+    this.#isRepaired = this.#wording !== undefined;
+    this.#wording ??= this.#wordingOf(await this.#iptables.save(this.#family));
     this.#isWritten = true;
   }
 
-  /** Whether the rules are there as they were written; where not, the next `apply` writes them. */
+  /** Whether the rules are there as they were written; where not, the `apply` that follows at once writes them. */
   async isWhole(): Promise<boolean> {
     if (!this.#isWritten) return false;
-    this.#isWritten = this.#wordingOf(await this.#iptables.save(this.#family)) === this.#wording;
-    return this.#isWritten;
+    const saved = await this.#iptables.save(this.#family);
+    if (this.#wordingOf(saved) === this.#wording) return true;
+    this.#isWritten = false;
+    this.#saved = saved;
+    // Damaged twice running: perhaps the kernel, or another iptables, says it otherwise now.
+    if (this.#isRepaired) this.#wording = undefined;
+    return false;
+  }
+
+  /** What was read a moment ago no longer counts. */
+  forget(): void {
+    this.#saved = undefined;
   }
 
   #wordingOf(saved: Saved): string {

@@ -1,7 +1,10 @@
-// The IP sets of the IPVS mode: kube-proxy's, by its names, and two of Weft's own. Pure.
+// The IP sets and the link of the IPVS mode: kube-proxy's, by its names, and two sets of Weft's own. Pure.
 // The names are those of pkg/proxy/ipvs/ipset.go; tools and people who look for them find them.
 import type { Ipset, IpsetType } from '../../linux/ipset.ts';
 import type { Family } from '../../net/address.ts';
+
+/** The link that has the addresses of Services; kube-proxy's name. */
+export const dummyLink = 'kube-ipvs0';
 
 /** What the elements of each set are. */
 const types = {

@@ -14,9 +14,9 @@ import type { ProxyFacts, ServiceWriter } from '../writer.ts';
 import { type Change, changes } from './changes.ts';
 import { cleanUpIpvs, stopDraining } from './clean-up.ts';
 import { type Item, itemsOf } from './items.ts';
-import { dummyLink, IpvsKernel } from './kernel.ts';
+import { IpvsKernel } from './kernel.ts';
 import { ipvsChainNames, RuleKeeper } from './rule-keeper.ts';
-import { kernelSetName, setNames } from './sets.ts';
+import { dummyLink, kernelSetName, setNames } from './sets.ts';
 import { setIpvsSysctls } from './sysctls.ts';
 import { WantedItems } from './wanted.ts';
 
@@ -89,6 +89,7 @@ export class IpvsWriter implements ServiceWriter {
       await this.#write();
     } finally {
       this.#isWriting = false;
+      for (const rules of this.#rules) rules.forget();
     }
   }
 
@@ -130,8 +131,9 @@ export class IpvsWriter implements ServiceWriter {
 
   async audit(): Promise<string[]> {
     const damaged = new Set<string>();
-    for (const [index, rules] of this.#rules.entries())
-      if (!(await rules.isWhole())) damaged.add(`the rules of iptables for ${this.#families[index]}`);
+    const areWhole = await Promise.all(this.#rules.map((rules) => rules.isWhole()));
+    for (const [index, family] of this.#families.entries())
+      if (areWhole[index] === false) damaged.add(`the rules of iptables for ${family}`);
     if (!this.#kernel.hasLink()) damaged.add(`the link ${dummyLink}`);
     if (this.#there === undefined) damaged.add('what could not be written');
     else {
