@@ -81,9 +81,11 @@ export class UdpListener {
 
   /** From now on this thread reads all of its sockets. */
   async read(): Promise<void> {
-    const before = this.#readers;
-    this.#readers = await Promise.all(this.#fds.map((fd) => this.#readerOf(fd)));
-    for (const reader of before) reader.close();
+    const made = await Promise.all(this.#fds.map((fd) => this.#readerOf(fd)));
+    this.pause();
+    // It may have been closed meanwhile.
+    if (this.#fds.length > 0) this.#readers = made;
+    else for (const reader of made) reader.close();
   }
 
   /** From now on this thread reads none of them. */

@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '../../k8s/client.ts';
 import { createFakeClient } from '../../k8s/fake-client.ts';
 import { configMaps, namespaces, services } from '../../k8s/resources.ts';
 import type { ConfigMap } from '../../k8s/types.generated.ts';
+import { openDatagramSocket } from '../../linux/datagrams.ts';
 import { createLog } from '../../log/log.ts';
+import { asIp } from '../../net/address.ts';
 import { type } from '../records.ts';
 import { type Dns, startDns } from '../start.ts';
 import { questionEnd, readHeader, readRecords, writeQuery } from '../wire.ts';
+import { Feed, type FeedMessage } from './feed.ts';
+import { AnsweringThreads } from './threads.ts';
 
 process.env.WEFT_LOG = 'silent';
 const ends: (() => unknown)[] = [];
@@ -181,4 +186,71 @@ test('the number of threads changes while questions come, and none is lost', asy
   isOver = true;
   assert.deepEqual(await asking, new Set(['10.96.0.1']));
   assert.ok(asked > 200);
+});
+
+/** What the main thread does about sockets while threads fail. */
+function watched(socket: number) {
+  const done: string[] = [];
+  const listener = {
+    family: 1 as const,
+    sockets: () => [socket],
+    read: async () => {
+      done.push('read');
+    },
+    pause: () => {
+      done.push('pause');
+    },
+    answerHanded: () => {},
+  };
+  return { done, listener };
+}
+
+const silent = { ...createLog('dns'), info: () => {}, error: () => {} };
+
+test('where a thread cannot begin, the main thread reads on', async () => {
+  // What is no socket cannot be waited for.
+  const file = openSync('/dev/null', 'r');
+  const { done, listener } = watched(file);
+  const feed = new Feed(() => ({ isOn: true, recursionAvailable: false, completedNamespaces: [] }));
+  const threads = new AnsweringThreads({
+    listeners: [listener],
+    feed,
+    clientRanges: [],
+    count: () => () => {},
+    log: silent,
+  });
+  await threads.follow(1);
+  assert.deepEqual(done, ['read']);
+  await threads.close();
+  closeSync(file);
+});
+
+test('when a thread fails, the main thread reads in its place', async () => {
+  const socket = openDatagramSocket({ address: asIp('127.0.0.1'), port: 0 });
+  const { done, listener } = watched(socket);
+  const told: ((message: FeedMessage) => void)[] = [];
+  const feed = {
+    follow: (follower: (message: FeedMessage) => void) => {
+      told.push(follower);
+      follower({ kind: 'begin' });
+      return () => {};
+    },
+  };
+  const ended = Promise.withResolvers<void>();
+  const threads = new AnsweringThreads({
+    listeners: [listener],
+    feed,
+    clientRanges: [],
+    count: () => ended.resolve,
+    log: silent,
+  });
+  await threads.follow(1);
+  assert.deepEqual(done, ['pause']);
+  // A name that is no text cannot be put into the table.
+  const wrong = { kind: 'zone', zone: 'x'.repeat(70), ttl: 0, serial: 0 } as const;
+  for (const follower of told) follower(wrong);
+  await ended.promise;
+  await until(async () => done.includes('read'));
+  await threads.close();
+  closeSync(socket);
 });

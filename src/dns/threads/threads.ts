@@ -11,8 +11,8 @@ import { isEndingAt, stateLength, type ThreadData, type ToMain, waitingAt } from
 
 export interface ThreadsOptions {
   /** Whose sockets are read. */
-  readonly listeners: readonly UdpListener[];
-  readonly feed: Feed;
+  readonly listeners: readonly Pick<UdpListener, 'family' | 'sockets' | 'read' | 'pause' | 'answerHanded'>[];
+  readonly feed: Pick<Feed, 'follow'>;
   readonly clientRanges: readonly Cidr[];
   /** Told what a thread counts in; it calls the function that is returned when the thread has ended. */
   count(tally: HotTally): () => void;
@@ -115,6 +115,7 @@ class AnsweringThread {
   readonly #signal = openSignal();
   readonly #exited: Promise<void>;
   #isEnding = false;
+  #isOver = false;
 
   constructor(options: ThreadsOptions, sockets: ThreadData['sockets'], onFailure: (error: unknown) => void) {
     const tally = new HotTally();
@@ -136,10 +137,14 @@ class AnsweringThread {
       resourceLimits: { maxYoungGenerationSizeMb: 1 },
     });
     const began = Promise.withResolvers<void>();
+    let hasBegun = false;
     this.begun = began.promise;
     const listenerOf = new Map(options.listeners.flatMap((one) => one.sockets(1).map((fd) => [fd, one])));
     this.#worker.on('message', (message: ToMain) => {
-      if (message.kind === 'begun') return began.resolve();
+      if (message.kind === 'begun') {
+        hasBegun = true;
+        return began.resolve();
+      }
       Atomics.sub(this.#state, waitingAt, message.queries.length);
       for (const query of message.queries) listenerOf.get(query.fd)?.answerHanded(query);
     });
@@ -152,10 +157,11 @@ class AnsweringThread {
         process.off('exit', this.#wakeToEnd);
         unfollow();
         counted();
+        this.#isOver = true;
         closeSync(this.#signal);
         const failure = this.#failure ?? new Error(`the thread has ended with code ${code}`);
         began.reject(failure);
-        if (!this.#isEnding) onFailure(failure);
+        if (hasBegun && !this.#isEnding) onFailure(failure);
         resolve();
       });
     });
@@ -176,6 +182,8 @@ class AnsweringThread {
   }
 
   readonly #wakeToEnd = (): void => {
+    // The number of a descriptor that is closed may be another one's.
+    if (this.#isOver) return;
     Atomics.store(this.#state, isEndingAt, 1);
     raiseSignal(this.#signal);
   };
