@@ -1,11 +1,12 @@
 // What of a Service is in the kernel of a node: what the proxy would write, beside what is there.
 import { type CountedRule, countedRules } from '../linux/iptables-counters.ts';
-import { elementsOf, type TableName } from '../linux/nft.ts';
+import { elementsOf } from '../linux/nft.ts';
 import { getElements } from '../linux/nft-get.ts';
 import { type Family, familyOf } from '../net/address.ts';
 import { filterChains, natChains } from '../proxy/iptables/chain-names.ts';
 import { serviceRules } from '../proxy/iptables/service-rules.ts';
 import { contribution } from '../proxy/nftables/elements.ts';
+import { proxyTable } from '../proxy/nftables/table.ts';
 import type { ServicePortModel } from '../proxy/service-port.ts';
 import type { KernelEntry, KernelInput } from './kernel-entry.ts';
 import { inIpvs } from './service-ipvs.ts';
@@ -17,34 +18,34 @@ export function serviceInKernel(input: KernelInput): KernelEntry[] {
 
 const familiesOf = (models: readonly ServicePortModel[]): Family[] => [...new Set(models.map(({ family }) => family))];
 
-function inNftables({ models, node, netns }: KernelInput): KernelEntry[] {
+function inNftables({ models, node, netns, clusterCidrs }: KernelInput): KernelEntry[] {
   return familiesOf(models).flatMap((family) => {
     const own = models.filter((model) => model.family === family);
     const { elements, runs = [] } = contribution(family, own, node);
     const wanted = [...elements, ...runs.flatMap(elementsOf)];
-    const table: TableName = { family: family === 'IPv4' ? 'ip' : 'ip6', name: 'weft-proxy' };
-    return [...new Set(wanted.map(({ set }) => set))].flatMap((set) => {
-      const ofSet = wanted.filter((element) => element.set === set);
-      const held = getElements(
-        netns,
-        table,
-        set,
-        ofSet.map(({ key }) => key),
-      );
-      return ofSet.map(({ key, value }, index): KernelEntry => {
-        const there = held[index];
-        const same = there !== undefined && (there.value ?? '') === (value ?? '');
-        return {
-          family,
-          place: `${value === undefined ? 'set' : 'map'} ${set}`,
-          key,
-          ...(value !== undefined && { wanted: value }),
-          ...(there?.value !== undefined && { found: there.value }),
-          ...(there?.packets !== undefined && { packets: there.packets }),
-          state: there === undefined ? 'missing' : same ? 'as decided' : 'different',
-        };
+    const table = proxyTable(family, clusterCidrs);
+    const used = new Set(wanted.map(({ set }) => set));
+    return table.sets
+      .filter(({ name }) => used.has(name))
+      .flatMap((definition) => {
+        const set = definition.name;
+        const ofSet = wanted.filter((element) => element.set === set);
+        const keys = ofSet.map(({ key }) => key);
+        const held = getElements(netns, table, definition, keys);
+        return ofSet.map(({ key, value }, index): KernelEntry => {
+          const there = held[index];
+          const same = there !== undefined && (there.value ?? '') === (value ?? '');
+          return {
+            family,
+            place: `${value === undefined ? 'set' : 'map'} ${set}`,
+            key,
+            ...(value !== undefined && { wanted: value }),
+            ...(there?.value !== undefined && { found: there.value }),
+            ...(there?.packets !== undefined && { packets: there.packets }),
+            state: there === undefined ? 'missing' : same ? 'as decided' : 'different',
+          };
+        });
       });
-    });
   });
 }
 

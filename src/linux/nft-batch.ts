@@ -7,7 +7,8 @@ import { lengthOf, type WireSet, writeParts } from './nft-wire.ts';
 /** Netfilter's numbers of the families of tables. */
 export const familyNumbers: Readonly<Record<TableFamily, number>> = { inet: 1, ip: 2, bridge: 7, ip6: 10 };
 
-const subsystem = 10;
+/** The number of nf_tables among the subsystems of netfilter's netlink. */
+export const nftSubsystem = 10;
 const batchBegin = 16;
 const batchEnd = 17;
 /** The messages of nf_tables by what they do. */
@@ -31,13 +32,14 @@ const acknowledged = 4;
 export const create = 0x400;
 export const append = 0x800;
 
-const listAttribute = { table: 1, set: 2, elements: 3 };
-const elementAttribute = { key: 1, data: 2, timeout: 4, expiration: 5, userData: 6, keyEnd: 10 };
-const dataAttribute = { value: 1, verdict: 2 };
-const verdictAttribute = { code: 1, chain: 2 };
-const verdictCodes: Readonly<Record<string, number>> = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 };
+// Attributes of lists of elements, elements, their data, and verdicts.
+export const listAttribute = { table: 1, set: 2, elements: 3 };
+export const elementAttribute = { key: 1, data: 2, timeout: 4, expiration: 5, userData: 6, expression: 7, keyEnd: 10 };
+export const dataAttribute = { value: 1, verdict: 2 };
+export const verdictAttribute = { code: 1, chain: 2 };
+export const verdictCodes: Readonly<Record<string, number>> = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 };
 /** An element of a list. */
-const listItem = 1;
+export const listItem = 1;
 /** What nft(8) keeps comments as: type, length, text with its zero. */
 const commentUserData = 0;
 const nested = 0x8000;
@@ -81,13 +83,13 @@ export class NftBatch {
   constructor(table: TableName) {
     this.#table = table;
     this.#family = familyNumbers[table.family];
-    this.#begin(batchBegin, request, 'the transaction', { family: 0, resource: subsystem });
+    this.#begin(batchBegin, request, 'the transaction', { family: 0, resource: nftSubsystem });
     this.#finish();
   }
 
   /** A message of nf_tables about the table; `attributes` come after the table's name (as its first attribute). */
   message(type: number, flags: number, what: string, attributes?: Buffer): void {
-    this.#begin((subsystem << 8) | type, request | flags, what);
+    this.#begin((nftSubsystem << 8) | type, request | flags, what);
     this.#text(listAttribute.table, this.#table.name);
     if (attributes !== undefined) this.#raw(attributes);
     this.#finish();
@@ -96,7 +98,7 @@ export class NftBatch {
   /** Adds or deletes elements of one set. Throws a WireError where one is not of the set's types. */
   elements(verb: 'adding' | 'deleting', set: WireSet, elements: readonly (Element | ElementRun)[]): void {
     const isNew = verb === 'adding';
-    const type = (subsystem << 8) | (isNew ? nftMessage.newElements : nftMessage.deleteElements);
+    const type = (nftSubsystem << 8) | (isNew ? nftMessage.newElements : nftMessage.deleteElements);
     let list = -1;
     let count = 0;
     const next = (): void => {
@@ -190,7 +192,7 @@ export class NftBatch {
   end(): Buffer {
     const flags = this.#bytes.readUInt16LE(this.#last + 6);
     this.#bytes.writeUInt16LE(flags | acknowledged, this.#last + 6);
-    this.#begin(batchEnd, request, 'the transaction', { family: 0, resource: subsystem });
+    this.#begin(batchEnd, request, 'the transaction', { family: 0, resource: nftSubsystem });
     this.#finish();
     return this.#bytes.subarray(0, this.#end);
   }

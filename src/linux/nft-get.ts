@@ -1,70 +1,105 @@
-// Looks single elements of nftables up in a network namespace, with their counters, by nft(8).
-import { spawnSync } from 'node:child_process';
-import { inNetns, type NetnsRef } from './netns.ts';
-import type { ElementText, TableName } from './nft.ts';
+// Looks single elements of nftables up in a network namespace, with their counters. The kernel is asked itself: nft(8)
+// reads all elements of all tables first, and begins anew whenever somebody writes meanwhile.
+import { failedWith } from './libc.ts';
+import { attribute, Netlink, nested, parseAttributes, readText, text } from './netlink.ts';
+import { netfilterProtocol } from './netlink-monitor.ts';
+import type { NetnsRef } from './netns.ts';
+import type { ElementText, SetDefinition, TableName } from './nft.ts';
+import {
+  dataAttribute,
+  elementAttribute,
+  familyNumbers,
+  listAttribute,
+  listItem,
+  nftMessage,
+  nftSubsystem,
+  verdictAttribute,
+  verdictCodes,
+} from './nft-batch.ts';
+import { lengthOf, readParts, type WireSet, wireSet, writeParts } from './nft-wire.ts';
 
 /** An element as the kernel has it. */
 export interface HeldElement {
-  /** As nft prints it, numbers in decimal; absent in a set. */
+  /** As the text of elements is, numbers in decimal; absent in a set. */
   readonly value?: string;
   /** What met the element, where it counts. */
   readonly packets?: number;
   readonly bytes?: number;
 }
 
-/** nft(8) 1.0.6 ends with a segmentation fault where it is asked for some hundreds of keys at once. */
-const mostAtOnce = 50;
+const expressionAttribute = { name: 1, data: 2 };
+const counterAttribute = { bytes: 1, packets: 2 };
 
-/**
- * The elements with these keys, in their order; undefined for one that is not there. Of many keys the whole set is read.
- * Throws an Error where nft cannot be asked.
- */
+/** The elements with these keys, in their order; undefined for one that is not there (nor its set). */
 export function getElements(
   netns: NetnsRef,
   table: TableName,
-  set: string,
+  definition: SetDefinition,
   keys: readonly ElementText[],
 ): (HeldElement | undefined)[] {
-  const { family, name } = table;
-  if (keys.length > mostAtOnce) {
-    const whole = (kind: string): string | undefined => ask(netns, ['list', kind, family, name, set]);
-    const held = readHeld(whole('map') ?? whole('set') ?? '');
-    return keys.map((key) => held.get(key));
-  }
-  if (keys.length === 0) return [];
-  const found = readHeld(ask(netns, ['get', 'element', family, name, set, `{ ${keys.join(', ')} }`]) ?? '');
-  // One that is missing makes nft say nothing about the others.
-  if (found.size < keys.length && keys.length > 1) return keys.flatMap((key) => getElements(netns, table, set, [key]));
-  // nft has an order of its own.
-  return keys.map((key) => found.get(key) ?? (keys.length === 1 ? [...found.values()][0] : undefined));
+  const set = wireSet(definition);
+  if (set === undefined) throw new Error(`elements of the set ${definition.name} cannot be looked up one by one`);
+  using netlink = Netlink.open(netns, netfilterProtocol);
+  return keys.map((key) => {
+    try {
+      return getElement(netlink, table, set, key);
+    } catch (error) {
+      if (failedWith(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+  });
 }
 
-/** What nft prints; undefined where it says that there is no such thing. */
-function ask(netns: NetnsRef, argv: readonly string[]): string | undefined {
-  const result = inNetns(netns, () => spawnSync('nft', argv, { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 }));
-  if (result.error !== undefined) throw new Error(`nft cannot be run: ${result.error.message}`);
-  if (result.status === 0) return result.stdout;
-  if (/No such file or directory/.test(result.stderr)) return undefined;
-  throw new Error(`nft ${argv.slice(0, 5).join(' ')}: ${result.stderr.split('\n', 1)[0] || 'it was killed'}`);
+function getElement(netlink: Netlink, { family, name }: TableName, set: WireSet, key: ElementText): HeldElement {
+  const wrapped = (last: boolean): Buffer => {
+    const bytes = Buffer.alloc(lengthOf(set.key));
+    writeParts(bytes, 0, set.key, key, last);
+    return attribute(dataAttribute.value, bytes);
+  };
+  const ends = set.hasEnd ? [nested(elementAttribute.keyEnd, [wrapped(true)])] : [];
+  const item = nested(listItem, [nested(elementAttribute.key, [wrapped(false)]), ...ends]);
+  const [answer] = netlink.query({
+    type: (nftSubsystem << 8) | nftMessage.getElements,
+    body: Buffer.from([familyNumbers[family], 0, 0, 0]),
+    attributes: [
+      text(listAttribute.table, name),
+      text(listAttribute.set, set.name),
+      nested(listAttribute.elements, [item]),
+    ],
+    what: `looking for the element { ${key} }, set ${set.name} of the table ${family} ${name}`,
+  });
+  const list = answer === undefined ? noBytes : within(answer.body.subarray(4), listAttribute.elements);
+  return readElement(set, within(list, listItem));
 }
 
-/** The elements that `nft get element` prints, by their keys. */
-export function readHeld(output: string): Map<string, HeldElement> {
-  const [, list] = /elements = \{(.*?)\}\s*\}\s*\}\s*$/s.exec(output) ?? [];
-  const quoted = /"[^"]*"/g;
-  const plain = (list ?? '').replaceAll(quoted, '""').replaceAll(/ comment ""/g, '');
-  const texts = plain.split(',').map((text) => inDecimal(text.trim()));
-  return new Map(
-    texts
-      .filter((text) => text !== '')
-      .map((text) => {
-        const [, packets, bytes] = / counter packets (\d+) bytes (\d+)/.exec(text) ?? [];
-        const [key = '', value] = text.replace(/ counter packets \d+ bytes \d+/, '').split(' : ');
-        const counted = packets !== undefined && { packets: Number(packets), bytes: Number(bytes) };
-        return [key, { ...(value !== undefined && { value }), ...counted }];
-      }),
-  );
+const noBytes = Buffer.alloc(0);
+/** The payload of the last attribute of this type; empty where there is none. */
+const within = (payload: Buffer, type: number): Buffer => parseAttributes(payload).get(type) ?? noBytes;
+
+function readElement(set: WireSet, payload: Buffer): HeldElement {
+  const data = within(payload, elementAttribute.data);
+  const value = set.value === 'verdict' ? readVerdict(data) : readValue(set, data);
+  const expression = within(payload, elementAttribute.expression);
+  const counter =
+    readText(parseAttributes(expression).get(expressionAttribute.name)) === 'counter'
+      ? parseAttributes(within(expression, expressionAttribute.data))
+      : new Map<number, Buffer>();
+  const [packets, bytes] = [counter.get(counterAttribute.packets), counter.get(counterAttribute.bytes)];
+  return {
+    ...(value !== undefined && { value }),
+    ...(packets !== undefined && { packets: Number(packets.readBigUInt64BE()) }),
+    ...(bytes !== undefined && { bytes: Number(bytes.readBigUInt64BE()) }),
+  };
 }
 
-/** Marks are printed in hexadecimal. */
-const inDecimal = (text: string): string => text.replaceAll(/\b0x[0-9a-f]+\b/g, (hex) => String(Number(hex)));
+function readValue({ value }: WireSet, data: Buffer): string | undefined {
+  return value === undefined || value === 'verdict' ? undefined : readParts(within(data, dataAttribute.value), value);
+}
+
+function readVerdict(data: Buffer): string | undefined {
+  const found = parseAttributes(within(data, dataAttribute.verdict));
+  const code = found.get(verdictAttribute.code)?.readInt32BE();
+  const [word] = Object.entries(verdictCodes).find(([, number]) => number === code) ?? [];
+  const chain = readText(found.get(verdictAttribute.chain));
+  return word === undefined || chain === undefined ? word : `${word} ${chain}`;
+}

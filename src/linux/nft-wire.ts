@@ -1,7 +1,8 @@
 // Keys and values of nftables elements as the kernel holds them: bytes from the text of an element, by the definition of
 // its set. Pure. (linux/netfilter/nf_tables.h; the parts of a concatenation are padded to four bytes each.)
 import { type Cidr, rangeOf } from '../net/address.ts';
-import type { Expr, SetDefinition } from './nft.ts';
+import { ipFromBytes } from './addresses.ts';
+import { type ElementText, type Expr, elementKey, type KeyPart, type L4Protocol, type SetDefinition } from './nft.ts';
 
 /** What a part of a key or value is; numbers that no header carries are in the byte order of the machine. */
 type Part = 'ipv4' | 'ipv6' | 'port' | 'protocol' | 'number' | 'class' | 'interface';
@@ -15,7 +16,15 @@ const bytesOf: Readonly<Record<Part, number>> = {
   class: 4,
   interface: 16,
 };
-const protocolNumbers: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
+const protocolNumbers: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 } satisfies Record<
+  L4Protocol,
+  number
+>;
+const protocolNames: ReadonlyMap<number, L4Protocol> = new Map([
+  [6, 'tcp'],
+  [17, 'udp'],
+  [132, 'sctp'],
+]);
 const between = ' . ';
 
 function partOf(expr: Expr): Part | undefined {
@@ -193,4 +202,35 @@ function writeRange(bytes: Buffer, at: number, part: 'ipv4' | 'ipv6', text: stri
   const value = last ? first + size - 1n : first;
   const hex = value.toString(16).padStart(2 * bytesOf[part], '0');
   if (bytes.write(hex, at, 'hex') !== bytesOf[part]) throw misfit(text, part);
+}
+
+/** The text of parts that the kernel gave; undefined where they are no such ones. */
+export function readParts(bytes: Buffer, parts: readonly Part[]): ElementText | undefined {
+  if (bytes.length < lengthOf(parts)) return undefined;
+  let at = 0;
+  const found = parts.map((part) => {
+    const value = readPart(bytes.subarray(at, at + bytesOf[part]), part);
+    at += padded(bytesOf[part]);
+    return value;
+  });
+  const known = found.filter((part) => part !== undefined);
+  return known.length === found.length ? elementKey(...known) : undefined;
+}
+
+function readPart(bytes: Buffer, part: Part): KeyPart | undefined {
+  switch (part) {
+    case 'ipv4':
+    case 'ipv6':
+      return ipFromBytes(bytes);
+    case 'port':
+      return bytes.readUInt16BE();
+    case 'protocol':
+      return protocolNames.get(bytes.readUInt8());
+    case 'number':
+      return bytes.readUInt32LE();
+    case 'class':
+      return { class: bytes.readUInt32LE() };
+    case 'interface':
+      return { interface: bytes.toString('latin1').replace(/\0.*$/s, '') };
+  }
 }

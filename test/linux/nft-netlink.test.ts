@@ -14,6 +14,7 @@ import {
   renderChange,
   type SetDefinition,
 } from '../../src/linux/nft.ts';
+import { getElements } from '../../src/linux/nft-get.ts';
 import { type ForeignWrite, monitorNftables } from '../../src/linux/nft-monitor.ts';
 import { type Nft, NftError, openNft } from '../../src/linux/nft-run.ts';
 import { asCidr, formatIp, type Ip, parseCidr } from '../../src/net/address.ts';
@@ -197,6 +198,25 @@ test('a table that is made anew with many elements, sent in one transaction, is 
     addedRuns,
   });
   assert.deepEqual(direct, text);
+});
+
+test('an element is found by its key as it was written, and one that is not there is not found', async () => {
+  await netlink.commit(table, whole);
+  const all = new Map(fc.sample(elements, 5).flatMap((some) => some.map((one) => [`${one.set} ${one.key}`, one])));
+  const added = [...all.values()].filter((one) => one.lifetime === undefined && !one.key.includes('/'));
+  await netlink.commit(table, { ...empty, added });
+  for (const definition of sets.filter(({ name }) => name !== 'ranges')) {
+    const own = added.filter(({ set }) => set === definition.name);
+    const keys = own.map(({ key }) => key);
+    const count = definition.counter ? { packets: 0, bytes: 0 } : {};
+    const expected = own.map(({ value }) => ({ ...(value !== undefined && { value }), ...count }));
+    assert.deepEqual(getElements(netnsPath(byNetlink), table, definition, keys), expected, definition.name);
+  }
+  const [v4Set] = sets;
+  const absent = elementKey('127.0.0.9' as Ip);
+  assert.ok(v4Set !== undefined);
+  assert.deepEqual(getElements(netnsPath(byNetlink), table, v4Set, [absent]), [undefined]);
+  assert.deepEqual(getElements(netnsPath(byNetlink), { family: 'ip', name: 'none' }, v4Set, [absent]), [undefined]);
 });
 
 test('what the kernel refuses is named, and nothing of its transaction is done', async () => {
