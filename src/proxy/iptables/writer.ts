@@ -91,6 +91,8 @@ export class IptablesWriter implements ServiceWriter {
       const own = models.filter(({ family }) => family === of.family);
       const had = before.filter(({ family }) => family === of.family);
       of.endpoints += endpointCount(own) - endpointCount(had);
+      // Not back as soon: a number that goes up and down about the limit would make all rules anew each time.
+      if (of.endpoints > largeCluster) this.#setTerse(of);
       const now = new Set(own.map(portKey));
       for (const model of had) if (!now.has(portKey(model))) of.tables.set(portKey(model), undefined);
       for (const model of own) of.tables.set(portKey(model), of.rules(model, this.#options.node.addresses));
