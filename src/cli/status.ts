@@ -57,7 +57,7 @@ function printStatus(status: ClusterStatus): void {
   printTable([
     ['Pods', status.podCidrs.join(', ')],
     ['Services', status.serviceCidrs.join(', ')],
-    ['Load balancers', status.lbPool],
+    ['Load balancers', status.lbPool.replaceAll(',', ', ')],
     ['Fabric', `${status.fabric}${encrypted ? ', encrypted by WireGuard' : ''}`],
     ['Proxy mode', status.proxyMode],
     ['Kubeconfig', status.kubeconfig],
