@@ -39,7 +39,6 @@ const common = {
   outExtension: { '.js': '.mjs' },
   legalComments: 'none',
   logLevel: 'warning',
-  plugins: [httpByRequire] as Plugin[],
   absWorkingDir: root,
   // CommonJS packages in an ES module ask for `require`.
   banner: {
@@ -51,7 +50,13 @@ const common = {
 const started = performance.now();
 await Promise.all(
   Object.entries(programs).map(([name, entry]) =>
-    build({ ...common, entryPoints: { [name]: entry }, outdir: dist, external: ['node:*'] }),
+    build({
+      ...common,
+      plugins: [httpByRequire],
+      entryPoints: { [name]: entry },
+      outdir: dist,
+      external: ['node:*'],
+    }),
   ),
 );
 copyFileSync(join(root, 'src/apiserver/generated/descriptions.json'), join(dist, 'descriptions.json'));
