@@ -2,7 +2,7 @@
 import type { Chain, Change, Element, ElementRun, SetDefinition, TableName } from './nft.ts';
 import type { TableOutline } from './nft-outline.ts';
 import type { Nft } from './nft-run.ts';
-import { type Claim, claim, difference, newSlot, placeOf, release, type Slot, winner } from './nft-slot.ts';
+import { type Claim, claim, difference, kept, newSlot, placeOf, release, type Slot, winner } from './nft-slot.ts';
 
 /** What never changes in a table: its sets and maps, and the chains that are always there. */
 export interface TableSchema extends TableName {
@@ -112,7 +112,7 @@ export class NftTable {
       slot = newSlot(place, among);
       among.set(place, slot);
     }
-    claim(slot, owner, what);
+    claim(slot, owner, kept(what));
     this.#note(slot);
     return slot;
   }

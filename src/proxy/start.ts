@@ -13,12 +13,12 @@ import { keyOf } from '../k8s/object.ts';
 import { configMaps, endpointSlices, nodes, serviceCidrs, services } from '../k8s/resources.ts';
 import type { Node, Service, ServiceCIDR } from '../k8s/types.generated.ts';
 import type { Iptables } from '../linux/iptables-run.ts';
-import { releaseMemory } from '../linux/memory.ts';
 import type { Nft } from '../linux/nft-run.ts';
 import type { Log } from '../log/log.ts';
 import { type Cidr, type Ip, parseCidr } from '../net/address.ts';
 import { letBridgesPassThrough } from './bridge-traffic.ts';
 import { choiceProblems } from './endpoint-choice.ts';
+import { MemoryRelease } from './memory-release.ts';
 import { ModeReport } from './mode-report.ts';
 import { ModeSwitch } from './mode-switch.ts';
 import { cleanUpMode, type ModeContext, openLocalhost, openWriter } from './modes.ts';
@@ -31,7 +31,7 @@ import { ServiceRoutes } from './service-route.ts';
 import { SliceIndex } from './slice-index.ts';
 import { ProxyStatus } from './status/status.ts';
 import { ServiceSync, type SyncOptions } from './sync.ts';
-import { trimService, trimSlice } from './trimmed.ts';
+import { trimSlice } from './trimmed.ts';
 import type { ProxyMode } from './writer.ts';
 
 export interface ProxyOptions {
@@ -64,8 +64,6 @@ export interface ProxyOptions {
 
 /** From so many entries in the kernel on the start leaves much garbage behind. */
 const manyEntries = 50_000;
-/** It is given back so long after the start, when nothing refers to it any more. */
-const releaseMs = 2_000;
 const zoneLabel = 'topology.kubernetes.io/zone';
 
 /**
@@ -86,6 +84,7 @@ class ServiceProxy {
   /** Waited for by nobody: clusters before Kubernetes 1.33 have no such kind. */
   readonly #cidrs: Cache<ServiceCIDR>;
   readonly #slices = new SliceIndex();
+  readonly #memory = new MemoryRelease();
   readonly #routes: ServiceRoutes | undefined;
   readonly #status: ProxyStatus;
   readonly #report: ModeReport;
@@ -141,12 +140,13 @@ class ServiceProxy {
     if (serveStatus) this.#status.serve();
     await this.#sync.start();
     // What was read and written for the start is several times what is kept of it.
-    if (this.#sync.size > manyEntries) setTimeout(releaseMemory, releaseMs).unref();
+    this.#memory.started(this.#sync.size > manyEntries);
     const count = this.#caches.services.list().length;
     log.info({ mode: this.#sync.mode, services: count, size: this.#sync.size }, 'Services are in the kernel');
   }
 
   async stop(): Promise<void> {
+    this.#memory.stop();
     for (const end of this.#ends) end();
     for (const part of [this.#routes, this.#status, this.#report, this.#cidrs]) part?.stop();
     for (const cache of Object.values(this.#caches)) cache.stop();
@@ -223,6 +223,7 @@ class ServiceProxy {
 
   /** Has a Service, named `namespace/name`, decided anew when the next change is written. */
   #update(key: string): void {
+    this.#memory.changed();
     const { externalIps = false } = this.#options;
     const [namespace = '', name = ''] = key.split('/');
     const get = () => this.#caches.services.get({ namespace, name });
@@ -272,7 +273,8 @@ class ServiceProxy {
 function openCaches(client: Client, nodeName: string) {
   const { namespace, name } = networkConfigKey;
   return {
-    services: client.cache(services, {}, trimService),
+    // As they are: other parts of an agent follow them too, and one copy is less than two.
+    services: client.cache(services),
     slices: client.cache(endpointSlices, {}, trimSlice),
     nodes: client.cache(nodes, { fieldSelector: `metadata.name=${nodeName}` }),
     configs: client.cache(configMaps, { namespace, fieldSelector: `metadata.name=${name}` }),

@@ -1,7 +1,7 @@
-// What the proxy keeps of the objects that it follows: of a hundred thousand endpoints only what decides about packets,
+// What the proxy keeps of the slices that it follows: of a hundred thousand endpoints only what decides about packets,
 // packed into one text for each slice and unpacked while its Service is looked at. Pure.
 import type { Stored } from '../k8s/object.ts';
-import type { Endpoint, EndpointSlice, ObjectMeta, Service } from '../k8s/types.generated.ts';
+import type { Endpoint, EndpointSlice, ObjectMeta } from '../k8s/types.generated.ts';
 
 const keptLabels = ['kubernetes.io/service-name'];
 const keptAnnotations = /^(weft\.dev\/|endpoints\.kubernetes\.io\/last-change-trigger-time$)/;
@@ -9,12 +9,6 @@ const keptAnnotations = /^(weft\.dev\/|endpoints\.kubernetes\.io\/last-change-tr
 // Two characters that no name, address or label value can have.
 const between = '\u001f';
 const end = '\u001e';
-
-/** A Service without what only other programs read. */
-export function trimService(service: Stored<Service>): Stored<Service> {
-  const { selector: _, ...spec } = service.spec ?? {};
-  return { ...service, metadata: trimMetadata(service.metadata), spec };
-}
 
 /** A slice whose endpoints are packed; reading `endpoints` unpacks them each time. */
 export function trimSlice(slice: Stored<EndpointSlice>): Stored<EndpointSlice> {
@@ -29,7 +23,7 @@ export function trimSlice(slice: Stored<EndpointSlice>): Stored<EndpointSlice> {
   };
 }
 
-type StoredMetadata = ObjectMeta & Stored<Service>['metadata'];
+type StoredMetadata = ObjectMeta & Stored<EndpointSlice>['metadata'];
 
 function trimMetadata({ name, namespace, uid, resourceVersion, creationTimestamp, ...rest }: StoredMetadata) {
   const labels = pick(rest.labels, (key) => keptLabels.includes(key));
