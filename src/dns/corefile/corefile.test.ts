@@ -262,6 +262,17 @@ for (const [what, text, expected] of [
     assert.deepEqual(await problems(text), expected);
   });
 
+test('multisocket: a number of sockets, or as many as there are processors', async () => {
+  const read = async (line: string) => (await blocks(`.:53 {\n ${line}\n}`))[0]?.multisocket;
+  assert.deepEqual(await read('multisocket 4'), { sockets: 4 });
+  assert.deepEqual(await read('multisocket'), {});
+  assert.equal(await read('errors'), undefined);
+  for (const number of ['0', '1025', 'many'])
+    assert.deepEqual(await problems(`.:53 {\n multisocket ${number}\n}`), [
+      `2: multisocket: '${number}' is no number of sockets from 1 to 1024`,
+    ]);
+});
+
 test('what has no effect here is named and does no harm', async () => {
   const reading = await readCorefile('. {\n bind 10.0.0.1\n import custom/*.override\n whoami\n}');
   assert.equal(reading.config?.blocks.length, 1);
