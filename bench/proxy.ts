@@ -1,5 +1,5 @@
 // Measures how fast Services get into the kernel, beside two other ways to do it:
-//   limit   nft(8) reading the very same elements from a file: what the kernel and nft need at least
+//   limit   nft(8) reading the very same elements from a file; ours may need less, for it goes past nft's parser
 //   chains  a chain for each Service and endpoint, as kube-proxy's nftables mode had it (see proxy-chains.ts)
 // and, against a real API server: from a change of endpoints to the kernel, the memory of the proxy, the cold start.
 // Usage: scripts/node bench/proxy.ts [SECONDS]   (as root; all of it in namespaces of its own. The chains get so many
@@ -150,7 +150,7 @@ async function measureStart(services: number, endpoints: number): Promise<void> 
   const mb = (bytes: unknown): string => `${Math.round(Number(bytes) / 1e6)} MB`;
   console.log(`the proxy's process with ${services} Services x ${endpoints} endpoints`);
   console.log(
-    `  from its start to the rules in the kernel ${shown(proxy.started).trim()}; memory ${mb(rss)}, at most ${mb(peak)}`,
+    `  from its start to the rules in the kernel ${shown(proxy.started).trim()}, its main thread at work for ${shown(proxy.thread).trim()}; memory ${mb(rss)}, at most ${mb(peak)}`,
   );
 }
 
