@@ -13,7 +13,8 @@ export type Match =
   | { readonly match: 'protocol'; readonly protocol: L4Protocol }
   | { readonly match: 'destination port'; readonly port: Port }
   | { readonly match: 'source' | 'destination'; readonly range: Ip | Cidr; readonly not?: true }
-  | { readonly match: 'source type' | 'destination type'; readonly type: 'LOCAL' }
+  | { readonly match: 'source type'; readonly type: 'LOCAL' }
+  | { readonly match: 'destination type'; readonly type: 'LOCAL'; readonly not?: true }
   | { readonly match: 'state'; readonly states: readonly ConnectionState[]; readonly not?: true }
   /** The bits of the mark that `mask` names are those of `value`. */
   | { readonly match: 'mark'; readonly value: number; readonly mask: number; readonly not?: true }
@@ -115,7 +116,7 @@ function matchText(match: Match): string {
     case 'source type':
       return `-m addrtype --src-type ${match.type}`;
     case 'destination type':
-      return `-m addrtype --dst-type ${match.type}`;
+      return `-m addrtype ${not(match)}--dst-type ${match.type}`;
     case 'state':
       return `-m conntrack ${not(match)}--ctstate ${match.states.join(',')}`;
     case 'mark':

@@ -213,6 +213,16 @@ describe('the mode ipvs', () => {
     network.run('outside', 'ip', 'route', 'delete', '10.96.0.1/32');
   });
 
+  test('an address that another link has, as that of the node’s DNS, is answered for; also when that link gives it up', async () => {
+    const onNode = (...argv: string[]): string => network.run('node', 'ip', ...argv);
+    onNode('link', 'add', 'other', 'up', 'type', 'dummy');
+    onNode('address', 'add', '10.96.0.10/32', 'dev', 'other');
+    await proxy.put(service('dns', { clusterIP: '10.96.0.10' }), slice('dns', [a]));
+    assert.match(await ask('outside', '10.96.0.10'), /^a /);
+    onNode('link', 'delete', 'other');
+    await until(repairMs, async () => (await ask('outside', '10.96.0.10')).startsWith('a '), 'nobody has the address');
+  });
+
   const damages: readonly [string, (node: string) => void][] = [
     [
       'virtual servers',

@@ -71,11 +71,13 @@ test('visitors under the policy Local are masqueraded: the node itself and pods 
 
 test('addresses of the ranges of Services that nobody has are dropped; those of IPv6 by sets of their own', () => {
   assert.ok(
-    rulesOf('mangle', 'WEFT-SERVICES').includes('-d 10.96.0.0/16 -m set ! --match-set KUBE-IPVS-IPS dst -j DROP'),
+    rulesOf('mangle', 'WEFT-SERVICES').includes(
+      '-d 10.96.0.0/16 -m set ! --match-set KUBE-IPVS-IPS dst -m addrtype ! --dst-type LOCAL -j DROP',
+    ),
   );
   assert.ok(
     rulesOf('mangle', 'WEFT-SERVICES', { family: 'IPv6' }).includes(
-      '-d fd96::/112 -m set ! --match-set KUBE-6-IPVS-IPS dst -j DROP',
+      '-d fd96::/112 -m set ! --match-set KUBE-6-IPVS-IPS dst -m addrtype ! --dst-type LOCAL -j DROP',
     ),
   );
 });

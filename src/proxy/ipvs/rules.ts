@@ -270,11 +270,13 @@ function mangleRules({ family, clusterCidrs, serviceCidrs }: RuleOptions) {
       rule([set('WEFT-NO-LOCAL', 'dst', 'dst')], drop),
       rule([set('WEFT-NO-LOCAL-OUTSIDE', 'dst', 'dst')], to('WEFT-OUTSIDE')),
       // Nobody has the address: beyond this node it would go round between routers, or to someone who is not meant.
+      // (Another link may have a Service's address, as that of the node's DNS does; it is in no set then.)
       ...ofFamily(serviceCidrs, family).map((range) =>
         rule(
           [
             { match: 'destination', range },
             { match: 'set', set: kernelSetName('KUBE-IPVS-IPS', family), by: ['dst'], not: true },
+            { match: 'destination type', type: 'LOCAL', not: true },
           ],
           drop,
         ),

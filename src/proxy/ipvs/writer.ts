@@ -41,6 +41,10 @@ export class IpvsWriter implements ServiceWriter {
   readonly #models = new Map<string, readonly ServicePortModel[]>();
   /** What is in the kernel; undefined where it must be read first. */
   #there: Map<string, Item> | undefined;
+  /** What a look a moment ago has found there; with many Services a look takes most of a repair. */
+  #seen: Map<string, Item> | undefined;
+  /** Another link has given up an address that our link has to take. */
+  #isLeft = false;
   #scheduler: IpvsScheduler = defaultIpvsScheduler;
   #isWriting = false;
   #glances = 0;
@@ -89,6 +93,7 @@ export class IpvsWriter implements ServiceWriter {
       await this.#write();
     } finally {
       this.#isWriting = false;
+      this.#seen = undefined;
       for (const rules of this.#rules) rules.forget();
     }
   }
@@ -106,7 +111,7 @@ export class IpvsWriter implements ServiceWriter {
     stopDraining();
     setIpvsSysctls();
     this.#kernel.prepare();
-    const there = await this.#kernel.read();
+    const there = this.#seen ?? (await this.#kernel.read());
     this.#wanted.takeTouched();
     const all = changes(new Set([...there.keys(), ...this.#wanted.items.keys()]), this.#wanted.items, there);
     // The rules drop what is sent to addresses that are in no set, and masquerade by the sets: so they come after those,
@@ -135,11 +140,14 @@ export class IpvsWriter implements ServiceWriter {
     for (const [index, family] of this.#families.entries())
       if (areWhole[index] === false) damaged.add(`the rules of iptables for ${family}`);
     if (!this.#kernel.hasLink()) damaged.add(`the link ${dummyLink}`);
+    if (this.#isLeft) damaged.add(`addresses of ${dummyLink}`);
+    this.#isLeft = false;
     if (this.#there === undefined) damaged.add('what could not be written');
     else {
       const there = await this.#kernel.read();
       const keys = new Set([...there.keys(), ...this.#there.keys()]);
       for (const change of changes(keys, this.#there, there)) damaged.add(placeOf(change));
+      if (damaged.size > 0) this.#seen = there;
     }
     if (damaged.size > 0) this.#there = undefined;
     return [...damaged];
@@ -170,11 +178,17 @@ export class IpvsWriter implements ServiceWriter {
     };
   }
 
-  /** Whether the kernel announces the end of our link, or of one of its addresses that we want there. */
+  /** Whether the kernel announces the end of our link, or of an address that we want there. */
   #isLoss(message: Message): boolean {
     if (message.type === RTM_DELLINK) return parseLink(message).name === dummyLink;
     const lost = message.type === RTM_DELADDR ? parseAddress(message) : undefined;
-    return lost?.link === this.#kernel.link && this.#wanted.items.has(`address ${lost.address}`);
+    const key = `address ${lost?.address}`;
+    if (lost === undefined || !this.#wanted.items.has(key)) return false;
+    if (lost.link === this.#kernel.link) return true;
+    // Another link had it, so that ours has not (that of the node's DNS, for one).
+    const isLeft = this.#there?.has(key) === false;
+    this.#isLeft ||= isLeft;
+    return isLeft;
   }
 
   #glance(there: ReadonlyMap<string, Item>): boolean {
