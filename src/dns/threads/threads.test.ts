@@ -79,6 +79,9 @@ async function setAddress(client: Client, clusterIP: string): Promise<void> {
   });
 }
 
+/** What is answered at all is answered within this on a machine with much else to do, in ms. */
+const patience = 20_000;
+
 /** Asks from many sockets; the kernel spreads them over the threads. */
 class Askers {
   readonly #sockets: Socket[] = [];
@@ -97,11 +100,11 @@ class Askers {
     return askers;
   }
 
-  /** The address, or the code; rejects where there is no answer within 5 s. */
+  /** The address, or the code; rejects where there is no answer in time. */
   ask(port: number, name: string, qtype: number = type.A): Promise<string> {
     const id = ++this.#id & 0xffff;
     const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const late = setTimeout(() => reject(new Error(`${name} is not answered`)), 5000);
+    const late = setTimeout(() => reject(new Error(`${name} is not answered`)), patience);
     this.#waiting.set(id, (answer) => {
       clearTimeout(late);
       resolve(answer);
@@ -122,8 +125,8 @@ class Askers {
 const web = 'web.default.svc.cluster.local';
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 5000; !(await holds()); await delay(5))
-    assert.ok(performance.now() < end, `not within 5 s: ${holds}`);
+  for (const end = performance.now() + patience; !(await holds()); await delay(5))
+    assert.ok(performance.now() < end, `not in time: ${holds}`);
 }
 
 async function counted({ metricsPort }: Dns): Promise<{ requests: number; sizes: number }> {
