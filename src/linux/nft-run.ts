@@ -9,9 +9,16 @@ import { SystemCallError } from './libc.ts';
 import { Netlink } from './netlink.ts';
 import { netfilterProtocol } from './netlink-monitor.ts';
 import { inNetns, type NetnsRef } from './netns.ts';
-import { type Change, type Element, renderChange, type TableName, type TableWithSets } from './nft.ts';
+import {
+  type Change,
+  type Element,
+  renderChange,
+  type SetDefinition,
+  type TableName,
+  type TableWithSets,
+} from './nft.ts';
 import { batchOf, type SplitChange, sendBatch, splitChange } from './nft-commit.ts';
-import { readElements } from './nft-elements.ts';
+import { listElements } from './nft-get.ts';
 import { readOutline, type TableOutline } from './nft-outline.ts';
 import { readSkeleton, type Skeleton } from './nft-skeleton.ts';
 import { noteOwnProcess } from './own-processes.ts';
@@ -30,15 +37,12 @@ export interface Nft {
   /** The table without the elements of its sets; undefined when there is none. */
   outline(table: TableName): Promise<TableOutline | undefined>;
   /** The elements of one set or map in the kernel; none when it is not there. Slow for large sets. */
-  elements(table: TableName, set: string): Promise<Element[]>;
+  elements(table: TableName, set: SetDefinition): Promise<Element[]>;
 }
 
 // A transaction of this size keeps the thread for about 6 ms; a child process costs 16 ms, but nobody's thread, and its
 // memory is given back when it ends.
 const inProcessLimit = 64 * 1024;
-
-/** As a table is empty of commands it does not exist: what nft says then. */
-const missing = /No such file or directory/;
 
 /** From so many elements on a table that is made anew is not written by nft(8): it would parse longer than they take. */
 const manyElements = 500;
@@ -79,14 +83,7 @@ export async function openNft(netns?: NetnsRef): Promise<Nft> {
       await run(`add table ${family} ${name}\ndelete table ${family} ${name}\n`);
     },
     outline: async (table) => readOutline(table, netns),
-    async elements({ family, name }, set) {
-      try {
-        return readElements(set, await runTool(netns, ['--json', 'list', 'map', family, name, set]));
-      } catch (error) {
-        if (error instanceof NftError && missing.test(error.message)) return [];
-        throw error;
-      }
-    },
+    elements: async (table, set) => listElements(netns, table, set),
   };
 }
 

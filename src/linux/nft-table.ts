@@ -210,7 +210,7 @@ export class NftTable {
   /** What the packets of the past left in dynamic sets: a full write must not forget it. */
   async #remembered(): Promise<Element[]> {
     const dynamic = this.#schema.sets.filter((set) => set.dynamicSize !== undefined);
-    const kept = await Promise.all(dynamic.map((set) => this.#nft.elements(this.#schema, set.name)));
+    const kept = await Promise.all(dynamic.map((set) => this.#nft.elements(this.#schema, set)));
     return kept.flat().filter(({ lifetime }) => lifetime !== undefined && lifetime.expires > 0);
   }
 

@@ -200,7 +200,7 @@ test('a table that is made anew with many elements, sent in one transaction, is 
   assert.deepEqual(direct, text);
 });
 
-test('an element is found by its key as it was written, and one that is not there is not found', async () => {
+test('elements are found by their keys and listed as they were written; what is not there is not found', async () => {
   await netlink.commit(table, whole);
   const all = new Map(fc.sample(elements, 5).flatMap((some) => some.map((one) => [`${one.set} ${one.key}`, one])));
   const added = [...all.values()].filter((one) => one.lifetime === undefined && !one.key.includes('/'));
@@ -212,6 +212,18 @@ test('an element is found by its key as it was written, and one that is not ther
     const expected = own.map(({ value }) => ({ ...(value !== undefined && { value }), ...count }));
     assert.deepEqual(getElements(netnsPath(byNetlink), table, definition, keys), expected, definition.name);
   }
+  const seen = sets.find(({ name }) => name === 'seen');
+  assert.ok(seen !== undefined);
+  const key = elementKey(1, { class: 0xa60_0001 });
+  const held = { set: 'seen', key, value: elementKey(0x57000001), lifetime: { timeout: 10_800, expires: 10_000 } };
+  assert.deepEqual(await netlink.elements(table, seen), []);
+  await netlink.commit(table, { ...empty, added: [held] });
+  const [listed, ...others] = await netlink.elements(table, seen);
+  // A moment of it may be over.
+  const expires = listed?.lifetime?.expires ?? 0;
+  assert.ok(expires > 9_900 && expires <= 10_000, String(expires));
+  assert.deepEqual([listed, ...others], [{ ...held, lifetime: { timeout: 10_800, expires } }]);
+  assert.deepEqual(await netlink.elements({ family: 'ip', name: 'none' }, seen), []);
   const [v4Set] = sets;
   const absent = elementKey('127.0.0.9' as Ip);
   assert.ok(v4Set !== undefined);
