@@ -14,6 +14,9 @@ export interface Result {
   readonly stderr: string;
 }
 
+/** No command takes longer; in a machine that is emulated (test/vm), a cluster's start may. */
+const patienceMs = process.env.WEFT_EMULATED === undefined ? 180_000 : 400_000;
+
 /** A home of its own for the clusters of one test file: state, kubeconfig; names begin with `wt`. */
 export class Machine {
   readonly home = mkdtempSync(join(tmpdir(), 'weft-test-'));
@@ -26,7 +29,7 @@ export class Machine {
 
   run(file: string, args: readonly string[], input = ''): Promise<Result> {
     return new Promise((resolve) => {
-      const child = execFile(file, args, { env: this.env, cwd: root, timeout: 180_000 }, (error, stdout, stderr) =>
+      const child = execFile(file, args, { env: this.env, cwd: root, timeout: patienceMs }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr }),
       );
       child.stdin?.on('error', () => {});

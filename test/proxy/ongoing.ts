@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import type { Network } from './namespaces.ts';
+
+/** Where clients run: it starts a program in a namespace of that name. */
+export interface Place {
+  spawn(name: string, ...argv: string[]): ChildProcess;
+}
 
 /** Some 100 requests a second, each a connection of its own; others with another pause, in seconds, between them. */
 export class Requests {
@@ -11,8 +15,8 @@ export class Requests {
   #failed = 0;
   #told: () => void = () => {};
 
-  constructor(network: Network, from: string, address: string, port: number, pause = 0.008) {
-    this.#child = network.spawn(from, 'perl', '-e', requests, address, String(port), String(pause));
+  constructor(place: Place, from: string, address: string, port: number, pause = 0.008) {
+    this.#child = place.spawn(from, 'perl', '-e', requests, address, String(port), String(pause), patience);
     this.#child.stdout?.on('data', (data) => {
       for (const letter of String(data)) {
         if (letter === '.') this.#answered++;
@@ -38,13 +42,18 @@ export class Requests {
   }
 }
 
+/** Seconds after which a request has failed: what the network lost is sent again until then. */
+const patience = process.env.WEFT_EMULATED === undefined ? '3' : '20';
+
 const requests = `
   use IO::Select; use IO::Socket::IP;
   $| = 1;
   my $end = IO::Select->new(\\*STDIN);
   until ($end->can_read($ARGV[2])) {
-    my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3);
-    print $socket && IO::Select->new($socket)->can_read(3) && defined <$socket> ? '.' : '!';
+    my $socket = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => $ARGV[3]);
+    my $answered = $socket && IO::Select->new($socket)->can_read($ARGV[3]) && defined <$socket>;
+    warn join(' ', "no answer from $ARGV[0] port $ARGV[1]:", $socket ? 'connected,' : 'not connected,', $! || $@, "\n") unless $answered;
+    print $answered ? '.' : '!';
   }
 `;
 
@@ -53,8 +62,8 @@ export class Line {
   readonly #child: ChildProcess;
   #name: string | undefined;
 
-  constructor(network: Network, from: string, address: string, port: number) {
-    this.#child = network.spawn(from, 'perl', '-e', line, address, String(port));
+  constructor(place: Place, from: string, address: string, port: number) {
+    this.#child = place.spawn(from, 'perl', '-e', line, address, String(port));
     this.#child.stdout?.setEncoding('utf8');
   }
 

@@ -133,7 +133,7 @@ function qemuArguments(kernel: Kernel, folder: string, task: VmTask): string[] {
     own: `cryptomgr.notests apparmor=0 random.trust_cpu=on weft.run=${folder} weft.modules=${kernel.modules}`,
   };
   return [
-    // With AVX, which it has only in name, programs run at half the speed; without SSE 4.2 and AES they do too.
+    // AVX is emulated so slowly that programs which find it take twice the time; so do those that miss SSE 4.2 and AES.
     ...['-accel', 'tcg,thread=multi', '-cpu', 'Westmere', '-smp', '2', '-m', memory, '-M', 'q35'],
     // The file server reads and writes the machine's memory directly.
     ...['-object', `memory-backend-memfd,id=memory,size=${memory},share=on`, '-numa', 'node,memdev=memory'],
