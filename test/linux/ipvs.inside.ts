@@ -49,12 +49,13 @@ describe('virtual servers', () => {
       ipvs.setReal(server, { ip: asIp(real), port: port(8080), weight: 1 });
       ipvs.setReal(server, { ip: asIp(other), port: port(8080), weight: 3 });
       ipvs.setReal(server, { ip: asIp(real), port: port(8080), weight: 0 });
-      const connections = { activeConnections: 0, inactiveConnections: 0, persistentConnections: 0 };
+      const traffic = { connections: 0, packets: 0 };
+      const unused = { traffic, activeConnections: 0, inactiveConnections: 0, persistentConnections: 0 };
       assert.deepEqual(
         ipvs.reals(server).sort((a, b) => (a.ip < b.ip ? -1 : 1)),
         [
-          { ip: real, port: 8080, weight: 0, ...connections },
-          { ip: other, port: 8080, weight: 3, ...connections },
+          { ip: real, port: 8080, weight: 0, ...unused },
+          { ip: other, port: 8080, weight: 3, ...unused },
         ],
       );
       assert.equal(ipvs.deleteReal(server, { ip: asIp(real), port: port(8080) }), true);
