@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createCache } from '../k8s/cache.ts';
 import { createFakeClient } from '../k8s/fake-client.ts';
 import { endpointSlices, namespaces, services } from '../k8s/resources.ts';
-import { createLog } from '../log/log.ts';
+import { onLoopback } from './fixtures.ts';
 import { framed } from './forward/stream.ts';
 import { type } from './records.ts';
 import { type DnsOptions, startDns } from './start.ts';
@@ -25,20 +25,7 @@ afterEach(async () => {
 
 async function start(more: Partial<DnsOptions> = {}) {
   const client = createFakeClient();
-  const log = createLog('dns');
-  const dns = await startDns({
-    client,
-    zone: 'cluster.local',
-    addresses: ['127.0.0.1'],
-    upstreams: [],
-    log,
-    metricsPort: 0,
-    healthPort: 0,
-    readyPort: 0,
-    queryPort: 0,
-    ...more,
-    port: more.port ?? 0,
-  });
+  const dns = await startDns({ client, ...onLoopback(), ...more });
   ends.push(
     () => client.close(),
     () => dns.stop(),

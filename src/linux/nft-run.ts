@@ -48,8 +48,8 @@ const inProcessLimit = 64 * 1024;
 const manyElements = 500;
 
 /**
- * Opens the way, in a network namespace (this process's own where none is given): netlink for elements (0.1 ms for a small change, measured), libnftables by FFI for the rest; or only
- * nft(8) where there is no such library.
+ * Opens the way, in a network namespace (this process's own where none is given): netlink for elements (0.1 ms for a
+ * small change, measured), libnftables by FFI for the rest; or only nft(8) where there is no such library.
  */
 export async function openNft(netns?: NetnsRef): Promise<Nft> {
   const library = await openLibrary(netns);

@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type DecodedPacket, decode } from 'dns-packet';
 import { typeNames } from '../../src/dns/corefile/values.ts';
+import { onLoopback } from '../../src/dns/fixtures.ts';
 import { type DnsOptions, startDns } from '../../src/dns/start.ts';
 import { writeQuery } from '../../src/dns/wire.ts';
 import { createFakeClient } from '../../src/k8s/fake-client.ts';
@@ -58,15 +59,7 @@ async function start(
   await client.create(configMaps, configMap({ Corefile: corefile, ...more }));
   const dns = await startDns({
     client,
-    zone: 'cluster.local',
-    addresses: ['127.0.0.1'],
-    port: 0,
-    upstreams: [],
-    log: createLog('dns'),
-    metricsPort: 0,
-    healthPort: 0,
-    readyPort: 0,
-    queryPort: 0,
+    ...onLoopback(),
     ...options,
   });
   ends.push(
@@ -467,15 +460,7 @@ test('a server that starts while the API server is away has the Corefile from be
   const away: typeof client = { ...client, cache: (...args) => ({ ...client.cache(...args), ...never }) };
   const dns = await startDns({
     client: away,
-    zone: 'cluster.local',
-    addresses: ['127.0.0.1'],
-    port: 0,
-    upstreams: [],
-    log: createLog('dns'),
-    metricsPort: 0,
-    healthPort: 0,
-    readyPort: 0,
-    queryPort: 0,
+    ...onLoopback(),
     stateFolder,
   });
   ends.push(() => dns.stop());

@@ -1,34 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { kubeadmCorefile } from '../fixtures.ts';
 import type { ServerBlock } from './config.ts';
 import { readCorefile } from './corefile.ts';
-
-/** The Corefile that kubeadm writes (kubeadm 1.36). */
-const kubeadm = `.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30 {
-       disable success cluster.local
-       disable denial cluster.local
-    }
-    loop
-    reload
-    loadbalance
-}
-`;
 
 async function blocks(text: string, environment = {}): Promise<readonly ServerBlock[]> {
   const reading = await readCorefile(text, { environment, readFile: (path) => `content of ${path}` });
@@ -42,7 +17,7 @@ async function problems(text: string): Promise<string[]> {
 }
 
 test("kubeadm's own Corefile is read without a problem or a warning", async () => {
-  const reading = await readCorefile(kubeadm);
+  const reading = await readCorefile(kubeadmCorefile);
   assert.deepEqual(reading.warnings, []);
   const [block] = reading.config?.blocks ?? [];
   assert.deepEqual([block?.zones, block?.port, block?.loop, block?.loadbalance], [[''], 53, true, true]);

@@ -1,6 +1,7 @@
 // The Corefiles that Kubernetes distributions begin with, whole: each is followed, or what cannot be is named by its line.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { kubeadmCorefile } from '../fixtures.ts';
 import { readCorefile } from './corefile.ts';
 
 const usual = `    kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -22,30 +23,7 @@ interface Known {
 const known: readonly Known[] = [
   {
     name: 'kubeadm 1.36, kind',
-    corefile: `.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30 {
-       disable success cluster.local
-       disable denial cluster.local
-    }
-    loop
-    reload
-    loadbalance
-}
-`,
+    corefile: kubeadmCorefile,
     blocks: ['.:53 cache forward health kubernetes loop'],
   },
   {

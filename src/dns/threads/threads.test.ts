@@ -11,6 +11,7 @@ import type { ConfigMap } from '../../k8s/types.generated.ts';
 import { openDatagramSocket } from '../../linux/datagrams.ts';
 import { createLog } from '../../log/log.ts';
 import { asIp } from '../../net/address.ts';
+import { onLoopback } from '../fixtures.ts';
 import { type } from '../records.ts';
 import { type Dns, startDns } from '../start.ts';
 import { questionEnd, readHeader, readRecords, writeQuery } from '../wire.ts';
@@ -47,15 +48,7 @@ async function start(line: string): Promise<{ dns: Dns; client: Client; configur
   await setAddress(client, '10.96.0.1');
   const dns = await startDns({
     client,
-    zone: 'cluster.local',
-    addresses: ['127.0.0.1'],
-    port: 0,
-    upstreams: [],
-    log: createLog('dns'),
-    metricsPort: 0,
-    healthPort: 0,
-    readyPort: 0,
-    queryPort: 0,
+    ...onLoopback(),
   });
   ends.push(
     () => client.close(),
